@@ -1,0 +1,212 @@
+"""What a run can do to a drive: one `Action` a step, each with a text that reads and runs.
+
+A sequence is its actions joined by commas; a replay id is `PROPERTY:TARGET:STEPS`. Both use only
+characters that no shell touches, spell the steps themselves and therefore outlive any generator:
+
+    limit-holds:model:native+no-lockout-enforced:set_pin-user-0,unlock-user-1,unlock-user-0
+
+PINs and content are named by their place in a fixed table, so that a sequence says nothing else.
+An action that ends in `@n` is cut: supply fails at its n-th durable step, then power comes back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+# Twelve digits or more: long enough not to occur by chance in 60 MB of digits and names.
+PINS: tuple[str, ...] = (
+    "840295713602",
+    "517394826049",
+    "296048371503",
+    "731592604837",
+    "604827391582",
+    "38159726041479",
+)
+# No drive may look at these: their length or alphabet is impossible for a PIN.
+IMPOSSIBLE_PINS: tuple[str, ...] = ("", "5829", "8402957a3602", PINS[0] * 6)
+# Possible to enter, but no policy accepts them as a new PIN: one digit repeated, one long run.
+WEAK_PINS: tuple[str, ...] = ("777777777777", "345678901234")
+PIN_TABLE: tuple[str, ...] = PINS + IMPOSSIBLE_PINS + WEAK_PINS
+
+LBA_TABLE: tuple[int, ...] = (0, 1, 7, 8, 64, 1000, -16, -1)  # negative: counted from the end
+ROLES: tuple[str, ...] = ("user", "admin")
+MALFORMED_KINDS = 8  # see bench_malformed.py
+STEPS_MAX = 4096  # a sequence is read by people; a longer one is a mistake
+
+
+class ActionError(ValueError):
+    """A step, sequence or replay id that can't be read: says which, and what would be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """An argument that is one of a few words."""
+
+    name: str
+    words: tuple[str, ...]
+
+    def read(self, text: str) -> str:
+        if text not in self.words:
+            raise ActionError(f"{self.name} {text!r} is not one of {', '.join(self.words)}")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An argument that is a whole number from `first` to `last`."""
+
+    name: str
+    first: int
+    last: int
+
+    def read(self, text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not self.first <= int(text) <= self.last:
+            raise ActionError(f"{self.name} {text!r} is not a number {self.first}..{self.last}")
+        return int(text)
+
+
+Argument = Word | Number
+
+ROLE = Word("role", ROLES)
+PIN = Number("PIN", 0, len(PIN_TABLE) - 1)
+GOOD_PIN = Number("PIN", 0, len(PINS) - 1)
+LBA = Number("LBA", 0, len(LBA_TABLE) - 1)
+BLOCKS = Number("block count", 1, 64)
+CONTENT = Number("content", 0, 9999)
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What a kind of action takes, and what it does, in a sentence."""
+
+    arguments: tuple[Argument, ...]
+    sentence: str
+
+
+VERBS: dict[str, Verb] = {
+    # The owner.
+    "set_pin": Verb((ROLE, PIN), "give a role a PIN"),
+    "unlock": Verb((ROLE, PIN), "try a PIN"),
+    "lock": Verb((), "ask the drive to lock"),
+    "read": Verb((LBA, BLOCKS), "read blocks"),
+    "write": Verb((LBA, CONTENT, BLOCKS), "write blocks of the content"),
+    "flush": Verb((), "SYNCHRONIZE CACHE"),
+    "make_recovery": Verb((), "have the drive draw recovery PINs"),
+    "recover": Verb(
+        (Number("recovery PIN", 0, 5), GOOD_PIN),
+        "enter a recovery PIN (0..2 given, 3 wrong, 4 impossible, 5 last used), and a new user PIN",
+    ),
+    "set_duress": Verb((GOOD_PIN,), "set the PIN that destroys"),
+    "erase": Verb((), "erase, by the right of the open session"),
+    "erase_by_code": Verb((), "erase with the reset code"),
+    "sanitize": Verb((), "SANITIZE, cryptographic erase"),
+    "set_read_only": Verb((Word("setting", ("on", "off")),), "set persistent read-only mode"),
+    # Supply, plug, bus and time.
+    "power_cycle": Verb((), "take supply away and give it back"),
+    "unplug": Verb((), "move the data lines to another host; supply stays"),
+    "reset": Verb((), "port reset by the host"),
+    "suspend": Verb((), "bus suspend, then resume"),
+    "bulk_reset": Verb((), "Bulk-Only Mass Storage Reset and clear-halt"),
+    "wait": Verb((Number("seconds", 1, 99999),), "let time pass"),
+    # The attacker.
+    "malformed": Verb((Number("kind", 0, MALFORMED_KINDS - 1),), "send bytes no driver sends"),
+    "sweep": Verb((), "send every opcode and every native channel and operation without a PIN"),
+    "write_ways": Verb((), "send every write-like opcode"),
+    "note_flash": Verb((), "copy the flash out"),
+    "rollback_flash": Verb((), "put the copied flash back, with supply off"),
+    "transplant": Verb((GOOD_PIN,), "put the copied flash into another unit and try a PIN there"),
+    "forced_verdict": Verb((), "patch the firmware's verdict to 'right' and try a wrong PIN"),
+    "record_unlock": Verb((ROLE, PIN), "record the bus while a PIN is tried"),
+    "replay_unlock": Verb((), "send the recorded bytes again"),
+    "search_flash": Verb((), "search a dump of the flash for content, PINs and keys"),
+    "search_bus": Verb((), "search the bus trace for PINs and keys"),
+    "inspect_cipher": Verb((), "write equal and related sectors and compare them in flash"),
+    "reprovision": Verb((Number("units", 2, 4096),), "provision units and compare their keys"),
+    "compare_wrong": Verb((), "compare how the drive answers different wrong PINs"),
+    "compare_cuts": Verb(
+        (ROLE, GOOD_PIN, GOOD_PIN), "cut a wrong and a right attempt at each step"
+    ),
+    "measure_kdf": Verb((), "measure one attempt at full stretching cost"),
+    "store_register": Verb((), "store the whole register"),
+    "ask_descriptors": Verb((), "ask for every descriptor with every length"),
+    "check_transport": Verb((), "run the thirteen cases and the enumeration of BOT"),
+    "evidence": Verb((), "ask for signed evidence over a fresh nonce"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One step: a verb, its arguments, and the durable step at which power is cut, if it is."""
+
+    verb: str
+    args: tuple[str | int, ...] = ()
+    cut: int | None = None
+
+    def __str__(self) -> str:
+        text = "-".join((self.verb, *map(str, self.args)))
+        return text if self.cut is None else f"{text}@{self.cut}"
+
+    def at(self, cut: int | None) -> Action:
+        """Return this action cut at its `cut`-th durable step (1 is the first)."""
+        return replace(self, cut=cut)
+
+
+def parse_action(text: str) -> Action:
+    """Return the action that `text` spells; raise ActionError with what was wrong."""
+    body, at, cut_text = text.partition("@")
+    verb, *arguments = body.split("-")
+    if verb not in VERBS:
+        raise ActionError(f"step {text!r}: no verb {verb!r}; there are {', '.join(VERBS)}")
+    kinds = VERBS[verb].arguments
+    if len(arguments) != len(kinds):
+        wanted = ", ".join(kind.name for kind in kinds) or "nothing"
+        raise ActionError(f"step {text!r}: {verb} takes {wanted}, got {len(arguments)} arguments")
+    cut = None
+    if at:
+        if not re.fullmatch(r"[1-9][0-9]{0,5}", cut_text):
+            raise ActionError(
+                f"step {text!r}: cuts are counted from 1, so {cut_text!r} cuts nothing"
+            )
+        cut = int(cut_text)
+    values: list[str | int] = []
+    for kind, argument in zip(kinds, arguments, strict=True):
+        try:
+            values.append(kind.read(argument))
+        except ActionError as wrong:
+            raise ActionError(f"step {text!r}: {wrong}") from None
+    return Action(verb, tuple(values), cut)
+
+
+def parse_steps(text: str) -> tuple[Action, ...]:
+    """Return the actions of a comma-joined sequence; raise ActionError on the first bad one."""
+    parts = text.split(",")
+    if len(parts) > STEPS_MAX:
+        raise ActionError(f"{len(parts)} steps: a sequence has at most {STEPS_MAX}")
+    return tuple(parse_action(part) for part in parts)
+
+
+def spell_steps(actions: Sequence[Action]) -> str:
+    return ",".join(map(str, actions))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayId:
+    """What failed, where, and by which steps: `PROPERTY:TARGET:STEP,STEP,...`."""
+
+    property_id: str
+    target: str
+    actions: tuple[Action, ...]
+
+    def __str__(self) -> str:
+        return f"{self.property_id}:{self.target}:{spell_steps(self.actions)}"
+
+    @classmethod
+    def parse(cls, text: str) -> ReplayId:
+        """Return the id in `text`; raise ActionError if it has not the three parts."""
+        property_id, first, rest = text.partition(":")
+        target, last, steps = rest.rpartition(":")
+        if not (first and last and property_id and target and steps):
+            raise ActionError(f"{text!r} is not a replay id: PROPERTY:TARGET:STEP,STEP,...")
+        return cls(property_id, target, parse_steps(steps))

@@ -1,0 +1,125 @@
+"""What any self-encrypting drive must do, in dicts and ints. Imports neither side of the cable.
+
+What nobody promised, and what a power cut leaves open, are several worlds; what is seen narrows
+them. None left is a broken promise. A PIN given as None can't be one: no drive looks at it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One thing the drive may be. `data`: for each block written, the contents it may hold."""
+
+    tries: Mapping[str, int]
+    state: str = "factory"
+    pins: Mapping[str, str] = field(default_factory=dict)  # by role; "duress" destroys
+    recovery: tuple[str, ...] = ()
+    data: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    role: str | None = None
+    is_read_only: bool = False
+
+    @property
+    def is_owned(self) -> bool:  # policy is admin's, or user's where there is none
+        return self.role == "admin" or (self.role == "user" and "admin" not in self.pins)
+
+    def locked(self) -> "World":
+        return replace(self, state="locked", role=None) if self.state == "unlocked" else self
+
+
+Branch = tuple[bool | None, World]  # did the command succeed (None: nobody was told), and then
+
+
+@dataclass
+class Oracle:
+    """Every world that fits what was seen so far."""
+
+    limits: Mapping[str, int]
+    at_limit: str = "erase"
+    branches: tuple[Branch, ...] = ()
+
+    def act(self, verb: str, *args: Any, was_cut: bool = False) -> None:
+        """Branch into what `verb` may lead to; a cut falls before, within or after its effect."""
+        worlds = {id(w): w for _, w in self.branches}.values() or [World(self.limits)]
+        new: list[Branch] = [b for w in worlds for b in getattr(self, verb)(w, *args)]
+        if was_cut:
+            if verb in ("unlock", "recover"):  # spent, and the verdict never came
+                new += [(None, self._missed(w, args[0])) for w in worlds if w.tries[args[0]]]
+            new = [(None, w.locked()) for w in [*worlds, *(w for _, w in new)]]
+        self.branches = tuple(b for i, b in enumerate(new) if b not in new[:i])
+
+    def narrow(self, fits: Callable[[bool | None, World], bool]) -> bool:
+        """Keep the branches that fit; where none does, keep them all and return False."""
+        kept = tuple(branch for branch in self.branches if fits(*branch))
+        self.branches = kept or self.branches
+        return bool(kept)
+
+    def unlock(self, w: World, role: str, pin: str | None) -> Iterator[Branch]:
+        if pin is None or role not in w.pins or not w.tries[role]:
+            yield False, w
+        elif pin == w.pins[role]:
+            tries = {**w.tries, role: self.limits[role]}
+            yield True, replace(w, state="unlocked", role=role, tries=tries)
+        elif role == "user" and pin == w.pins.get("duress"):
+            yield False, World(self.limits, "erased")
+        else:
+            yield False, self._missed(w, role)
+
+    def recover(self, w: World, count: str, pin: str | None, new_pin: str) -> Iterator[Branch]:
+        if pin is None or not w.recovery or not w.tries[count]:
+            yield False, w
+        elif pin in w.recovery:
+            left = tuple(other for other in w.recovery if other != pin)
+            tries = {**w.tries, "user": self.limits["user"], count: self.limits[count]}
+            w = replace(w, pins={**w.pins, "user": new_pin}, recovery=left, tries=tries)
+            yield True, replace(w, state="unlocked", role="user")
+            yield True, replace(w, state="locked", role=None)
+        else:
+            yield False, self._missed(w, count)
+
+    def set_pin(self, w: World, role: str, pin: str | None) -> Iterator[Branch]:
+        first, new = w.state in ("factory", "erased"), {**w.pins, role: pin or ""}
+        may = pin and (first or w.is_owned or w.role == role) and len(set(new.values())) == len(new)
+        for state, opened_as in (("unlocked", w.role or role), ("locked", None)) if may else ():
+            yield True, replace(w, state=state, role=opened_as, pins=new)
+        if not may:
+            yield False, w
+
+    def own(self, w: World, **changes: Any) -> Iterator[Branch]:
+        yield w.is_owned, replace(w, **changes) if w.is_owned else w
+
+    def set_duress(self, w: World, pin: str) -> Iterator[Branch]:
+        may = w.is_owned and pin not in w.pins.values()
+        yield may, replace(w, pins={**w.pins, "duress": pin}) if may else w
+
+    def read(self, w: World, lba: int = 0, *seen: int | None) -> Iterator[Branch]:
+        if all(content in w.data.get(block, (content,)) for block, content in enumerate(seen, lba)):
+            yield w.state == "unlocked", w
+
+    def write(self, w: World, is_whole: bool, lba: int, *contents: int) -> Iterator[Branch]:
+        may, data = w.state == "unlocked" and not w.is_read_only, dict(w.data)
+        for block, content in enumerate(contents, lba) if may else ():
+            if is_whole or block in data:
+                data[block] = (content,) if is_whole else (*data[block], content)
+        yield may, replace(w, data=data)
+
+    def erase(self, w: World, by: str) -> Iterator[Branch]:
+        open_for_all = w.role is not None and not w.is_read_only  # SANITIZE, FORMAT UNIT
+        may = {"session": w.is_owned, "code": True}.get(by, open_for_all)
+        yield may, World(self.limits, "erased") if may else w
+
+    def lock(self, w: World) -> Iterator[Branch]:
+        yield None, w.locked()
+
+    def nothing(self, w: World) -> Iterator[Branch]:
+        yield None, w
+
+    def _missed(self, w: World, role: str) -> World:
+        w = replace(w, tries={**w.tries, role: w.tries[role] - 1})
+        if w.tries[role]:
+            return w
+        if self.at_limit == "erase" or role == "admin" or not ("admin" in w.pins or w.recovery):
+            return World(self.limits, "erased")
+        return replace(w, state="blocked", role=None) if role == "user" else w

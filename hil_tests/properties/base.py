@@ -1,0 +1,95 @@
+"""What a property is: a claim that must hold for every sequence of actions on a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from hil_tests.steps import Capability, Facts, Step
+
+
+class Block(Enum):
+    """The lines of the scorecard, in the order a reader asks."""
+
+    ENCRYPTION = "Data is really encrypted, key bound to PIN and device"
+    LIMIT = "Try limit holds under power cut, rollback, replay and roles"
+    PATHS = "No other path to data or secrets"
+    ERASE = "Erase works and is final"
+    LOCKING = "Locks when it should, opens when it may"
+    RANDOMNESS = "Randomness and key derivation"
+    EVIDENCE = "Evidence after loss"
+    DURABILITY = "Keeps what it answered"
+    CONFORMANCE = "Answers as the standards say"
+
+
+Check = Callable[[Step], str | None]
+Scenarios = Callable[[Facts], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A claim: what is checked after each step, and the sequences that try hardest to break it.
+
+    `check` returns what was wrong, in a sentence, or None. `features` are optional things of a
+    drive: without them the property is not exercised. Locking, a try limit, confidentiality at
+    rest and erase are no features: every drive claims them, and one that lacks them fails.
+    """
+
+    id: str
+    sentence: str
+    block: Block
+    check: Check
+    scenarios: Scenarios
+    requirements: tuple[str, ...] = ()  # rows of fixtures/requirements.toml
+    weaknesses: tuple[str, ...] = ()  # published ones that it would have caught
+    features: frozenset[str] = frozenset()
+    capabilities: frozenset[Capability] = frozenset()
+
+    def reason_not_to_run(self, facts: Facts) -> str | None:
+        """Return what is lacking to exercise this property, or None."""
+        lacking = sorted(each.value for each in self.capabilities - facts.capabilities)
+        if lacking:
+            return f"the bench can't {' or '.join(lacking)}"
+        offers = sorted(self.features - facts.features)
+        if offers:
+            return f"the drive offers no {' and no '.join(offers)}"
+        return None
+
+
+def times(count: int, steps: str) -> str:
+    return ",".join([steps] * count)
+
+
+def join(*parts: str) -> str:
+    """Return the sequence of all parts that are not empty."""
+    return ",".join(part for part in parts if part)
+
+
+def found(key: str, sentence: str) -> Check:
+    """Return a check that fails when a verb reported anything under `key`."""
+
+    def check(step: Step) -> str | None:
+        reported = step.seen.get(key)
+        if not reported:
+            return None
+        shown = "; ".join(reported[:4]) if isinstance(reported, list) else str(reported)
+        return f"{sentence}: {shown}"
+
+    return check
+
+
+def first_of(*checks: Check) -> Check:
+    """Return a check that fails as the first of `checks` that does."""
+
+    def check(step: Step) -> str | None:
+        return next((said for each in checks if (said := each(step)) is not None), None)
+
+    return check
+
+
+# A drive with a user PIN, open, with 8 blocks of content in it.
+STORED = "set_pin-user-0,unlock-user-0,write-0-0-8"
+# The same, locked.
+LOST = f"{STORED},lock"
+CUTS = range(1, 13)  # an attempt, change or erase of the reference drive has fewer durable steps
