@@ -1,4 +1,4 @@
-"""Bulk-Only Transport wrappers. Source: USB Mass Storage Class, Bulk-Only Transport, revision 1.0."""
+"""Bulk-Only Transport wrappers. Source: USB Mass Storage Class, Bulk-Only Transport 1.0."""
 
 from dataclasses import dataclass
 from enum import IntEnum
