@@ -115,6 +115,11 @@ class ConfigurationDescriptor:
         """The interfaces, each once, in wire order."""
         return tuple(dict.fromkeys(interface.number for interface in self.interfaces))
 
+    def setting(self, interface: int, alternate: int) -> InterfaceDescriptor:
+        """Return an alternate setting by indexes, not numbers; raise IndexError past the last."""
+        number = self.interface_numbers[interface]
+        return [one for one in self.interfaces if one.number == number][alternate]
+
     def encode(self) -> bytes:
         """Return the whole blob; wTotalLength and bNumInterfaces follow from the content."""
         body = self.extra + b"".join(interface.encode() for interface in self.interfaces)
