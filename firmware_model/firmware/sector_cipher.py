@@ -5,7 +5,7 @@ request takes one call of OpenSSL for all its tweaks and one for all its blocks;
 between the two are made here, all at once.
 """
 
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ MEK_BYTES: Final = 64
 _BLOCKS: Final = SECTOR_BYTES // 16  # AES blocks in a sector
 _AT_ONCE: Final = 256  # sectors; a longer request is cut, so that the scratch stays in the cache
 _FEW: Final = 2  # sectors up to which one OpenSSL cipher for each is quicker than the masks
+_LENGTHS_KEPT: Final = 8  # a host uses few request lengths; each kept one costs 2.6 KB a sector
 _LBA_END: Final = 1 << 64
 _WORD: Final = np.dtype("<u8")
 
@@ -31,6 +32,14 @@ _RIGHT: Final[_Words] = 64 - _LEFT  # the first is 64: numpy defines that shift,
 _COUNTING: Final[_Words] = np.arange(_AT_ONCE, dtype=_WORD)
 _ONE: Final = np.uint64(1)
 _FIVE: Final = np.uint64(5)
+
+
+class SectorCipher(Protocol):
+    """What keeps sectors secret: whole sectors in, as many out, the first of them at `lba`."""
+
+    def encrypt(self, lba: int, data: bytes) -> bytes: ...
+
+    def decrypt(self, lba: int, data: bytes) -> bytes: ...
 
 
 class XtsSectors:
@@ -93,6 +102,8 @@ class XtsSectors:
             )
         scratch = self._scratch.get(count)
         if scratch is None:
+            if len(self._scratch) == _LENGTHS_KEPT:
+                self._scratch.clear()
             scratch = self._scratch[count] = _Scratch(count)
         return scratch.run(self._tweaks, blocks, lba, data)
 
