@@ -1,0 +1,242 @@
+"""The device's side of Bulk-Only Transport. Source: BOT 1.0 sections 5 and 6.
+
+Which of the thirteen cases of section 6.7 a command is follows from what the host announced (H)
+and what the command block means (D), before anything is executed:
+
+    case            H and D            what happens
+    1, 6, 12        agree              the data phase, then status 00 or 01
+    4, 5            Hi > D             the data; none at all halts IN; status 00 or 01
+    9               Ho > Dn            OUT halts; status 00 or 01
+    11              Ho > Do            all is accepted, the surplus dropped; status 00 or 01
+    2, 3            Hn < D             status 02
+    7, 8            Hi < Di, Hi <> Do  IN halts; status 02
+    10, 13          Ho <> Di, Ho < Do  OUT halts; status 02
+
+A command that ends in status 02 is not executed. What is not a valid and meaningful CBW halts both
+endpoints until Reset Recovery (6.6.1).
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Protocol
+
+from firmware_model.wire.bot import Cbw, Csw, CswStatus
+from firmware_model.wire.codec import DecodeError
+from firmware_model.wire.function import Handshake
+from firmware_model.wire.scsi import Direction, Transfer
+from firmware_model.wire.sense import Sense
+
+MAX_DATA_BYTES = 16 << 20  # a host that announces more is refused: nothing here buffers without end
+
+
+class Answer(Protocol):
+    """How a logical unit ended a command."""
+
+    @property
+    def data(self) -> bytes:
+        """Data-in, at most what `transfer` announced."""
+        ...
+
+    @property
+    def sense(self) -> Sense | None:
+        """Why the command was refused; None when it was not."""
+        ...
+
+
+class Unit(Protocol):
+    """The logical unit behind the wrappers."""
+
+    def transfer(self, cdb: bytes) -> Transfer:
+        """What the command would move; a length of None stands for all the host announces."""
+        ...
+
+    def execute(self, cdb: bytes, data_out: bytes) -> Answer:
+        """Run the command."""
+        ...
+
+
+class _Phase(Enum):
+    COMMAND = auto()
+    DATA_OUT = auto()
+    DATA_IN = auto()
+    STATUS = auto()
+
+
+class BulkOnly:
+    """Wrappers in and out of two bulk endpoints, for one logical unit."""
+
+    def __init__(
+        self,
+        unit: Unit,
+        wrap: Callable[[int, int, CswStatus], Csw] = Csw,
+        max_packet_bytes: int = 512,
+    ) -> None:
+        self._unit = unit
+        self._wrap = wrap
+        self._max_packet_bytes = max_packet_bytes
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew, as after a bus reset or SET_CONFIGURATION: no halt, no command pending."""
+        self._in_is_halted = False
+        self._out_is_halted = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Bulk-Only Mass Storage Reset: ready for a CBW, while halts stay (BOT 3.1)."""
+        self._phase = _Phase.COMMAND
+        self._is_wedged = False
+        self._cbw = Cbw(0, 0, False, 0, b"\x00")
+        self._data = b""
+        self._moved = 0  # bytes of the data phase that have passed
+        self._wanted = 0  # bytes of data-out the command uses
+        self._received: list[bytes] = []
+        self._csw = b""
+
+    def is_halted(self, is_in: bool) -> bool:
+        """Whether that endpoint answers STALL."""
+        return self._in_is_halted if is_in else self._out_is_halted
+
+    def set_halt(self, is_in: bool, is_halted: bool) -> None:
+        """Halt an endpoint, or clear its halt; one halted by a bad CBW only Reset can clear."""
+        is_halted = is_halted or self._is_wedged
+        if is_in:
+            self._in_is_halted = is_halted
+        else:
+            self._out_is_halted = is_halted
+
+    def receive(self, data: bytes) -> int | Handshake:
+        """Take one transfer to the OUT endpoint: a CBW, or data."""
+        if self._out_is_halted:
+            return Handshake.STALL
+        if self._phase is _Phase.COMMAND:
+            self._command(data)
+            return len(data)
+        if self._phase is _Phase.DATA_OUT:
+            return self._data_out(data)
+        return Handshake.NAK
+
+    def send(self, length: int) -> bytes | Handshake:
+        """Give one transfer of at most `length` bytes from the IN endpoint: data, or the CSW."""
+        if self._in_is_halted:
+            return Handshake.STALL
+        if self._phase is _Phase.STATUS:
+            if length == 0:
+                return b""
+            self._phase = _Phase.COMMAND
+            return self._csw[:length]
+        if self._phase is _Phase.DATA_IN:
+            return self._data_in(length)
+        return Handshake.NAK
+
+    def _data_in(self, length: int) -> bytes:
+        chunk = self._data[self._moved : self._moved + length]
+        self._moved += len(chunk)
+        # A transfer that was filled does not end the phase short of what the host announced:
+        # it will ask again, and the empty answer to that is what tells it so.
+        if self._moved == self._cbw.data_length or len(chunk) < length:
+            self._phase = _Phase.STATUS
+            self._data = b""
+        return chunk
+
+    def _data_out(self, data: bytes) -> int | Handshake:
+        self._moved += len(data)
+        if self._moved > self._cbw.data_length:
+            self._wedge()
+            return Handshake.STALL
+        self._received.append(data)
+        if self._moved == self._cbw.data_length:
+            received = self._received
+            whole = received[0] if len(received) == 1 else b"".join(received)
+            self._received = []
+            used = whole if len(whole) == self._wanted else whole[: self._wanted]
+            answer = self._unit.execute(self._cbw.cdb, used)
+            self._end(answer.sense, self._wanted)
+        elif len(data) % self._max_packet_bytes or not data:
+            # A short packet: the host ends a data phase that it announced to be longer.
+            self._received = []
+            self._status(CswStatus.PHASE_ERROR, self._cbw.data_length)
+        return len(data)
+
+    def _wedge(self) -> None:
+        self._is_wedged = True
+        self._in_is_halted = self._out_is_halted = True
+
+    def _status(self, status: CswStatus, residue: int) -> None:
+        self._csw = self._wrap(self._cbw.tag, residue, status).encode()
+        self._phase = _Phase.STATUS
+
+    def _end(self, sense: Sense | None, processed: int) -> None:
+        """Queue the status of an executed command; a refused one has processed nothing of OUT."""
+        if sense is None:
+            self._status(CswStatus.PASSED, self._cbw.data_length - processed)
+        else:
+            self._status(CswStatus.FAILED, self._cbw.data_length)
+
+    def _command(self, data: bytes) -> None:
+        try:
+            cbw = Cbw.decode(data)
+        except DecodeError:
+            self._wedge()
+            return
+        if cbw.lun != 0:  # not meaningful: GET MAX LUN said that there is one
+            self._wedge()
+            return
+        self._cbw = cbw
+        self._moved = 0
+        length = cbw.data_length
+        transfer = self._unit.transfer(cbw.cdb)
+        device_length = length if transfer.length is None else transfer.length
+        direction = transfer.direction
+        if direction is None and transfer.length is None:
+            direction = Direction.IN if cbw.is_in else Direction.OUT
+        elif not device_length:
+            direction = None
+        fits = device_length <= length <= MAX_DATA_BYTES
+        if length == 0:
+            self._without_data(direction if device_length else None)
+        elif cbw.is_in:
+            self._begin_in(fits and direction is not Direction.OUT)
+        else:
+            self._begin_out(fits and direction is not Direction.IN, device_length)
+
+    def _without_data(self, direction: Direction | None) -> None:
+        if direction is not None:
+            self._status(CswStatus.PHASE_ERROR, 0)
+            return
+        answer = self._unit.execute(self._cbw.cdb, b"")
+        self._end(answer.sense, 0)
+
+    def _begin_in(self, agrees: bool) -> None:
+        length = self._cbw.data_length
+        if not agrees:
+            self._in_is_halted = True
+            self._status(CswStatus.PHASE_ERROR, length)
+            return
+        answer = self._unit.execute(self._cbw.cdb, b"")
+        data = answer.data
+        if len(data) > length:
+            self._status(CswStatus.PHASE_ERROR, 0)
+            data = data[:length]
+        elif answer.sense is None:
+            self._status(CswStatus.PASSED, length - len(data))
+        else:
+            self._status(CswStatus.FAILED, length - len(data))
+        if data:
+            self._data = data
+            self._phase = _Phase.DATA_IN
+        else:
+            self._in_is_halted = True
+
+    def _begin_out(self, agrees: bool, wanted: int) -> None:
+        if not agrees:
+            self._out_is_halted = True
+            self._status(CswStatus.PHASE_ERROR, self._cbw.data_length)
+        elif wanted == 0:
+            self._out_is_halted = True
+            answer = self._unit.execute(self._cbw.cdb, b"")
+            self._end(answer.sense, 0)
+        else:
+            self._wanted = wanted
+            self._received = []
+            self._phase = _Phase.DATA_OUT

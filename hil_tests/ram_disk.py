@@ -1,0 +1,101 @@
+"""A disk of sixteen blocks without any lock, for tests of what carries commands to a disk."""
+
+from dataclasses import dataclass
+
+from firmware_model.usb.bulk_only import BulkOnly
+from firmware_model.usb.device import Descriptors, MassStorageDevice
+from firmware_model.wire.function import BusEvent
+from firmware_model.wire.scsi import Direction, Transfer
+from firmware_model.wire.sense import INVALID_OPCODE, LBA_OUT_OF_RANGE, LOCKED, NO_SENSE, Sense
+
+BLOCK_BYTES = 512
+BLOCK_COUNT = 16
+INQUIRY_DATA = bytes.fromhex("0080060220000000") + b"SEDLAB  RAM DISK        0001"
+TEST_UNIT_READY = bytes(6)
+REQUEST_SENSE = bytes.fromhex("030000001200")
+INQUIRY = bytes.fromhex("120000002400")
+UNKNOWN = bytes.fromhex("1f0000000000")
+VENDOR = bytes.fromhex("c00000000000")
+
+
+def read10(lba: int, block_count: int) -> bytes:
+    """Return the CDB of READ(10)."""
+    return b"\x28\x00" + lba.to_bytes(4, "big") + b"\x00" + block_count.to_bytes(2, "big") + b"\x00"
+
+
+def write10(lba: int, block_count: int) -> bytes:
+    """Return the CDB of WRITE(10)."""
+    return b"\x2a" + read10(lba, block_count)[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a command ended."""
+
+    data: bytes = b""
+    sense: Sense | None = None
+
+
+class RamDisk:
+    """A logical unit that remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.blocks = bytearray(BLOCK_BYTES * BLOCK_COUNT)
+        self.executed: list[tuple[bytes, bytes]] = []
+        self.is_locked = False
+        self.inquiry_data = INQUIRY_DATA
+        self._sense = NO_SENSE
+
+    def transfer(self, cdb: bytes) -> Transfer:
+        """Return what the command moves."""
+        if cdb[0] >= 0xC0:
+            return Transfer(None, None)
+        if cdb[0] in (0x03, 0x12):
+            return Transfer(Direction.IN, cdb[4])
+        if cdb[0] in (0x28, 0x2A):
+            direction = Direction.IN if cdb[0] == 0x28 else Direction.OUT
+            return Transfer(direction, int.from_bytes(cdb[7:9], "big") * BLOCK_BYTES)
+        return Transfer(None, 0)
+
+    def execute(self, cdb: bytes, data_out: bytes) -> Answer:
+        """Run the command, and keep its refusal for REQUEST SENSE."""
+        self.executed.append((cdb, data_out))
+        if cdb[0] == 0x03:
+            return Answer(self._sense.encode_fixed()[: cdb[4]])
+        answer = self._answer(cdb, data_out)
+        if answer.sense is not None:
+            self._sense = answer.sense
+        return answer
+
+    def _answer(self, cdb: bytes, data_out: bytes) -> Answer:
+        match cdb[0]:
+            case 0x12:
+                return Answer(self.inquiry_data[: cdb[4]])
+            case 0x00 | 0x28 | 0x2A if self.is_locked:
+                return Answer(sense=LOCKED)
+            case 0x00 | 0xC0:
+                return Answer()
+            case 0x28 | 0x2A:
+                first = int.from_bytes(cdb[2:6], "big") * BLOCK_BYTES
+                last = first + int.from_bytes(cdb[7:9], "big") * BLOCK_BYTES
+                if last > len(self.blocks):
+                    return Answer(sense=LBA_OUT_OF_RANGE)
+                if cdb[0] == 0x28:
+                    return Answer(bytes(self.blocks[first:last]))
+                self.blocks[first:last] = data_out
+                return Answer()
+        return Answer(sense=INVALID_OPCODE)
+
+
+class RamDrive(MassStorageDevice):
+    """The disk behind Bulk-Only on a bus, remembering the events it hears of."""
+
+    def __init__(self, serial: str = "0123456789AB") -> None:
+        self.disk = RamDisk()
+        self.bulk_only = BulkOnly(self.disk)
+        self.heard: list[tuple[BusEvent, bool]] = []
+        super().__init__(
+            Descriptors.mass_storage(0x1209, 0x5ED0, "sedlab", "RAM disk", serial),
+            self.bulk_only,
+            lambda event, is_configured: self.heard.append((event, is_configured)),
+        )
