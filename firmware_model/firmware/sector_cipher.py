@@ -5,6 +5,7 @@ request takes one call of OpenSSL for all its tweaks and one for all its blocks;
 between the two are made here, all at once.
 """
 
+from math import prod
 from typing import Final, Protocol, TypeAlias
 
 import numpy as np
@@ -25,10 +26,25 @@ _WORD: Final = np.dtype("<u8")
 
 _Words: TypeAlias = npt.NDArray[np.uint64]
 
+
+def _room(byte_count: int) -> memoryview:
+    """Return zeroed memory that begins on a cache line: numpy is a few percent faster there."""
+    memory = memoryview(bytearray(byte_count + 63))
+    begin = -np.frombuffer(memory, np.uint8).ctypes.data % 64
+    return memory[begin : begin + byte_count]
+
+
+def _words(*shape: int) -> _Words:
+    """Return an array of 64-bit words, little-endian, on a cache line of its own."""
+    return np.frombuffer(_room(8 * prod(shape)), _WORD).reshape(shape)
+
+
 # Shift amounts written out for every sector: numpy shifts two full arrays about three times
 # faster than an array by a broadcast row.
-_LEFT: Final[_Words] = np.tile(np.arange(_BLOCKS, dtype=_WORD), (_AT_ONCE, 1))
-_RIGHT: Final[_Words] = 64 - _LEFT  # the first is 64: numpy defines that shift, as 0
+_LEFT: Final = _words(_AT_ONCE, _BLOCKS)
+_LEFT[:] = np.arange(_BLOCKS, dtype=_WORD)
+_RIGHT: Final = _words(_AT_ONCE, _BLOCKS)
+_RIGHT[:] = 64 - _LEFT  # the first is 64: numpy defines that shift, as 0
 _COUNTING: Final[_Words] = np.arange(_AT_ONCE, dtype=_WORD)
 _ONE: Final = np.uint64(1)
 _FIVE: Final = np.uint64(5)
@@ -136,15 +152,15 @@ class _Scratch:
         self._counting = _COUNTING[:count]
         self._left = _LEFT[:count]
         self._right = _RIGHT[:count]
-        self._low = np.empty((count, _BLOCKS), _WORD)
-        self._high = np.empty((count, _BLOCKS), _WORD)
-        self._carry = np.empty((count, _BLOCKS), _WORD)
-        self._spill = np.empty((count, _BLOCKS), _WORD)
-        mask = np.empty((count, _BLOCKS, 2), _WORD)
+        self._low = _words(count, _BLOCKS)
+        self._high = _words(count, _BLOCKS)
+        self._carry = _words(count, _BLOCKS)
+        self._spill = _words(count, _BLOCKS)
+        mask = _words(count, _BLOCKS, 2)
         self._low_mask, self._high_mask = mask[:, :, 0], mask[:, :, 1]
         self._mask = mask.reshape(-1)
         # One block more than the data, because `update_into` asks for room for it.
-        self._buffer = memoryview(bytearray(size + 16))
+        self._buffer = _room(size + 16)
         self._data = self._buffer[:size]
         self._words = np.frombuffer(self._data, _WORD)
 
