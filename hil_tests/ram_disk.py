@@ -6,7 +6,14 @@ from firmware_model.usb.bulk_only import BulkOnly
 from firmware_model.usb.device import Descriptors, MassStorageDevice
 from firmware_model.wire.function import BusEvent
 from firmware_model.wire.scsi import Direction, Transfer
-from firmware_model.wire.sense import INVALID_OPCODE, LBA_OUT_OF_RANGE, LOCKED, NO_SENSE, Sense
+from firmware_model.wire.sense import (
+    INVALID_OPCODE,
+    LBA_OUT_OF_RANGE,
+    LOCKED,
+    NO_SENSE,
+    POWER_ON_RESET,
+    Sense,
+)
 
 BLOCK_BYTES = 512
 BLOCK_COUNT = 16
@@ -43,6 +50,7 @@ class RamDisk:
         self.blocks = bytearray(BLOCK_BYTES * BLOCK_COUNT)
         self.executed: list[tuple[bytes, bytes]] = []
         self.is_locked = False
+        self.attentions = 0  # commands that will be answered UNIT ATTENTION
         self.inquiry_data = INQUIRY_DATA
         self._sense = NO_SENSE
 
@@ -52,6 +60,8 @@ class RamDisk:
             return Transfer(None, None)
         if cdb[0] in (0x03, 0x12):
             return Transfer(Direction.IN, cdb[4])
+        if cdb[0] == 0x25:
+            return Transfer(Direction.IN, 8)
         if cdb[0] in (0x28, 0x2A):
             direction = Direction.IN if cdb[0] == 0x28 else Direction.OUT
             return Transfer(direction, int.from_bytes(cdb[7:9], "big") * BLOCK_BYTES)
@@ -68,13 +78,20 @@ class RamDisk:
         return answer
 
     def _answer(self, cdb: bytes, data_out: bytes) -> Answer:
+        if self.attentions and cdb[0] != 0x12:
+            self.attentions -= 1
+            return Answer(sense=POWER_ON_RESET)
         match cdb[0]:
             case 0x12:
                 return Answer(self.inquiry_data[: cdb[4]])
-            case 0x00 | 0x28 | 0x2A if self.is_locked:
-                return Answer(sense=LOCKED)
-            case 0x00 | 0xC0:
+            case 0xC0 | 0xB5:
                 return Answer()
+            case 0x00 | 0x25 | 0x28 | 0x2A if self.is_locked:
+                return Answer(sense=LOCKED)
+            case 0x00:
+                return Answer()
+            case 0x25:
+                return Answer((BLOCK_COUNT - 1).to_bytes(4, "big") + BLOCK_BYTES.to_bytes(4, "big"))
             case 0x28 | 0x2A:
                 first = int.from_bytes(cdb[2:6], "big") * BLOCK_BYTES
                 last = first + int.from_bytes(cdb[7:9], "big") * BLOCK_BYTES

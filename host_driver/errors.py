@@ -93,7 +93,8 @@ class WrongPin(CommandRefused):
     """The PIN opens nothing, and a try was spent on learning so."""
 
     def __init__(self, tries_left: int | None) -> None:
-        left = "" if tries_left is None else f", {tries_left} tries left"
+        unit = "try" if tries_left == 1 else "tries"
+        left = "" if tries_left is None else f", {tries_left} {unit} left"
         super().__init__(f"wrong PIN{left}")
         self.tries_left = tries_left  # None where the drive does not tell
 
