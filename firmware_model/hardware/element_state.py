@@ -131,7 +131,7 @@ class ElementState:
         refund_key, salt = fields.optional(), fields.optional()
         attempt_number, log_count, epoch, flags = _TAIL.unpack(fields.take(_TAIL.size))
         floor, head = fields.u32(), fields.take(32)
-        return cls(
+        state = cls(
             limits=(limits[0], limits[1], limits[2]),
             tries=(tries[0], tries[1], tries[2]),
             identity_seed=seed,
@@ -148,6 +148,12 @@ class ElementState:
             is_read_only=bool(flags & 2),
             firmware_floor=floor,
         )
+        numbers = (*state.counts, epoch, floor, *(slot.generation for slot in slots))
+        if max(attempt_number, log_count) >> 63 or max(numbers) >> 31:
+            raise ElementStateError("a count of the element that has no room to grow")
+        if state.encode() != data:
+            raise ElementStateError("bytes outside the fields of the element's state")
+        return state
 
 
 _U32: Final = struct.Struct(">I")

@@ -46,8 +46,15 @@ class Answers:
 class External:
     """A few bytes of serial flash beside the element: anybody with a clip can write them."""
 
-    def __init__(self, value: bytes = b"") -> None:
+    def __init__(self, value: bytes = b"", store: Callable[[bytes], None] | None = None) -> None:
         self.value = value
+        self._store = store
+
+    def write(self, value: bytes) -> None:
+        """Replace all of it."""
+        self.value = value
+        if self._store is not None:
+            self._store(value)
 
 
 class ElementCells:
@@ -97,7 +104,7 @@ class ElementCells:
     def write_external(self, value: bytes) -> None:
         """Write the serial flash outside the element: one durable step."""
         self._supply.step("program external flash")
-        self._external.value = value
+        self._external.write(value)
 
     def _answer(self, slot: Slot, stretched_pin: bytes) -> bytes:
         secret = self.state.slots[slot].live
