@@ -1,0 +1,262 @@
+"""A whole drive: board, firmware and USB function, and the hands of an operator beside it.
+
+The firmware lives from power-up to the loss of power. When supply fails in the middle of anything,
+the firmware object is thrown away and the board stays; nobody outside sees more than a drive that
+no longer answers.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from firmware_model.firmware.controller import DriveController
+from firmware_model.firmware.firmware import Firmware, Layout
+from firmware_model.firmware.keypad_entry import KeypadEntry
+from firmware_model.firmware.logical_unit import Identity, LogicalUnit
+from firmware_model.firmware.native import NativeChannels
+from firmware_model.firmware.parts import PartClass, Parts, check_fit, make_parts
+from firmware_model.firmware.plain import PlainController
+from firmware_model.firmware.reference import REFERENCE
+from firmware_model.hardware.board import Board
+from firmware_model.hardware.element_state import ElementState
+from firmware_model.hardware.entropy import Entropy, NoiseSource
+from firmware_model.hardware.keypad import Leds, keys
+from firmware_model.hardware.supply import PowerCut
+from firmware_model.profiles import Profile
+from firmware_model.usb.bulk_only import BulkOnly
+from firmware_model.usb.device import Descriptors, MassStorageDevice
+from firmware_model.wire.function import BusEvent, Handshake
+from firmware_model.wire.native import Entry
+from firmware_model.wire.sense import MEDIUM_CHANGED
+from firmware_model.wire.usb import SetupPacket
+
+RESET_CODE_DIGITS: Final = 40  # 132 bits: no guess is worth counting
+
+
+@dataclass(frozen=True, slots=True)
+class Manufactured:
+    """What leaves the factory: the state of the element, and the code that is printed once."""
+
+    element: ElementState
+    reset_code: str
+
+
+def manufacture(profile: Profile, noise: NoiseSource) -> Manufactured:
+    """Give a new drive its identity and reset code."""
+    entropy = Entropy(noise)
+    entropy.power_on()
+    code = ""
+    while len(code) < RESET_CODE_DIGITS:
+        code += "".join(str(byte % 10) for byte in entropy.draw(64) if byte < 250)
+    code = code[:RESET_CODE_DIGITS]
+    code_hash = hashlib.sha256(code.encode()).digest()
+    element = ElementState.fresh(profile.policy.limits, entropy.draw(32), code_hash)
+    return Manufactured(element, code)
+
+
+class EmulatedDrive:
+    """A drive in this process: the UsbFunction of the model, and its operator."""
+
+    def __init__(
+        self,
+        board: Board,
+        profile: Profile,
+        parts: Mapping[str, PartClass] | None = None,
+        kdf_iterations: int | None = None,
+    ) -> None:
+        for part, replacement in (parts or {}).items():
+            check_fit(part, replacement)
+        self.board = board
+        self.profile = profile
+        self.parts = dict(parts or {})
+        self.policy = profile.policy
+        if kdf_iterations is not None:
+            self.policy = replace(profile.policy, kdf_iterations=kdf_iterations)
+        self.firmware: Firmware | None = None  # None without power, and on a plain drive
+        self._device: MassStorageDevice | None = None
+        self._entry: KeypadEntry | None = None
+        self._ready: tuple[Callable[[], None], ...] = ()
+        self._is_plugged = True
+
+    @classmethod
+    def new(
+        cls,
+        profile: Profile,
+        noise: NoiseSource,
+        parts: Mapping[str, PartClass] | None = None,
+        kdf_iterations: int | None = None,
+    ) -> "EmulatedDrive":
+        """Make a fresh drive in memory, without power; its reset code is that of `manufacture`."""
+        made = manufacture(profile, noise.copy())
+        geometry = Layout.of(profile.policy).geometry
+        board = Board.in_memory(geometry, made.element, noise, profile.timing)
+        return cls(board, profile, parts, kdf_iterations)
+
+    def fork(self) -> "EmulatedDrive":
+        """Return the same drive once more, without power: what happens to it spares this one."""
+        return self.with_board(self.board.copy())
+
+    def with_board(self, board: Board) -> "EmulatedDrive":
+        """Return a drive of this profile and these parts on another board, without power."""
+        other = EmulatedDrive(board, self.profile, self.parts)
+        other.policy = self.policy
+        return other
+
+    @property
+    def serial(self) -> str:
+        """The USB serial number: the start of the identity, 16 characters of 0-9 and A-F."""
+        return self.board.element.identity.hex()[:16].upper()
+
+    # --- the operator ---------------------------------------------------------------------------
+
+    def power_on(self) -> None:
+        """Give supply, which boots the firmware; a cut during boot leaves the drive off."""
+        if self._device is not None:
+            return
+        self.board.supply.power_on()
+        try:
+            self._boot()
+        except PowerCut:
+            self._lose_power()
+
+    def power_off(self) -> None:
+        """Take supply away."""
+        self.board.supply.power_off()
+        self._lose_power()
+
+    def plug(self) -> None:
+        """Connect the data lines to a host."""
+        self._is_plugged = True
+        self._bus(BusEvent.ATTACH)
+
+    def unplug(self) -> None:
+        """Disconnect the data lines; supply stays, as on a powered hub or a spliced cable."""
+        self._bus(BusEvent.DETACH)
+        self._is_plugged = False
+
+    def cut_at(self, step: int | None) -> None:
+        """Have supply fail at the `step`-th durable effect from now; None: not at all."""
+        self.board.supply.cut_at(step)
+
+    def advance(self, us: int) -> None:
+        """Let time pass."""
+        self.board.clock.charge(us)
+
+    def press(self, text: str) -> None:
+        """Press keys, in the keypad's notation; raise ValueError for one that there is not."""
+        pressed = keys(text)
+        try:
+            for key in pressed:
+                self.board.keypad.press(key)
+        except PowerCut:
+            self._lose_power()
+
+    def leds(self) -> dict[str, str]:
+        """Return what each light does: off, on or blink."""
+        if self._entry is not None:
+            self._entry.refresh()
+        lights = self.board.keypad.leds if self._device is not None else Leds()
+        return {
+            "red": lights.red.value,
+            "green": lights.green.value,
+            "blue": lights.blue.value,
+        }
+
+    # --- the USB function -----------------------------------------------------------------------
+
+    def control(self, setup: SetupPacket, data: bytes = b"") -> bytes | int | Handshake:
+        """Run a control transfer."""
+        if self._device is None:
+            return Handshake.DETACHED
+        try:
+            return self._device.control(setup, data)
+        except PowerCut:
+            return self._lose_power()
+
+    def transfer_out(self, endpoint: int, data: bytes, stream: int = 0) -> int | Handshake:
+        """Take a transfer from the host."""
+        if self._device is None:
+            return Handshake.DETACHED
+        try:
+            return self._device.transfer_out(endpoint, data, stream)
+        except PowerCut:
+            return self._lose_power()
+
+    def transfer_in(self, endpoint: int, length: int, stream: int = 0) -> bytes | Handshake:
+        """Give a transfer to the host."""
+        if self._device is None:
+            return Handshake.DETACHED
+        try:
+            return self._device.transfer_in(endpoint, length, stream)
+        except PowerCut:
+            return self._lose_power()
+
+    def cancel(self, endpoint: int, stream: int = 0) -> None:
+        """Forget a transfer that was answered NAK."""
+        if self._device is not None:
+            self._device.cancel(endpoint, stream)
+
+    def bus(self, event: BusEvent) -> None:
+        """Take notice of what happens on the bus, while it is plugged in."""
+        if self._is_plugged:
+            self._bus(event)
+
+    def on_ready(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called whenever a transfer answered NAK may now end differently."""
+        self._ready += (callback,)
+        if self._device is not None:
+            self._device.on_ready(callback)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _bus(self, event: BusEvent) -> None:
+        if self._device is None:
+            return
+        try:
+            self._device.bus(event)
+        except PowerCut:
+            self._lose_power()
+
+    def _boot(self) -> None:
+        parts = make_parts({**REFERENCE, **self.parts})
+        controller: DriveController | PlainController
+        if self.profile.dialect == "none":
+            controller = PlainController(self.board, self.policy, parts)
+            unit = LogicalUnit(self._identity(), controller)
+        else:
+            self.firmware = firmware = Firmware(self.board, self.policy, parts)
+            controller = DriveController(firmware, NativeChannels(firmware))
+            unit = LogicalUnit(self._identity(), controller)
+            firmware.on_open = lambda: unit.attention(MEDIUM_CHANGED)
+            if self.policy.entry is Entry.KEYPAD:
+                self._entry = KeypadEntry(firmware, self.board.keypad)
+        self._device = self._usb(unit, controller, parts)
+        for callback in self._ready:
+            self._device.on_ready(callback)
+        if self._is_plugged:
+            self._device.bus(BusEvent.ATTACH)
+
+    def _identity(self) -> Identity:
+        usb = self.profile.usb
+        return Identity(usb.vendor, usb.product, usb.revision, self.serial)
+
+    def _usb(
+        self, unit: LogicalUnit, controller: DriveController | PlainController, parts: Parts
+    ) -> MassStorageDevice:
+        usb = self.profile.usb
+        descriptors = Descriptors.mass_storage(
+            usb.vendor_id, usb.product_id, usb.vendor, usb.product, self.serial
+        )
+        bulk_only = BulkOnly(unit, parts.transport.wrap)
+        return MassStorageDevice(descriptors, bulk_only, controller.bus_event, parts.replies.clip)
+
+    def _lose_power(self) -> Handshake:
+        """Throw the firmware away: nothing of it survives."""
+        self.firmware = None
+        self._device = None
+        self._entry = None
+        self.board.keypad.listen(None)
+        for callback in self._ready:
+            callback()
+        return Handshake.DETACHED

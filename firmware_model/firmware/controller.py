@@ -1,0 +1,113 @@
+"""What the logical unit asks of the firmware: the medium, security protocols, vendor commands."""
+
+from typing import Final
+
+from firmware_model.firmware.firmware import Firmware
+from firmware_model.firmware.native import NativeChannels
+from firmware_model.firmware.parts import LockCause
+from firmware_model.wire import native
+from firmware_model.wire.function import BusEvent
+from firmware_model.wire.native import Role, State
+from firmware_model.wire.security import SecurityProtocol, SupportedProtocols
+from firmware_model.wire.sense import INVALID_FIELD_IN_CDB, WRITE_PROTECTED, Sense
+
+_CAUSES: Final = {
+    BusEvent.SUSPEND: LockCause.SUSPEND,
+    BusEvent.RESET: LockCause.RESET,
+    BusEvent.DETACH: LockCause.DISCONNECT,
+}
+
+
+class DriveController:
+    """The controller of a self-encrypting drive."""
+
+    def __init__(self, firmware: Firmware, channels: NativeChannels) -> None:
+        self._firmware = firmware
+        self._channels = channels
+        self._access = firmware.access
+        self.block_count = firmware.policy.block_count
+
+    @property
+    def state(self) -> State:
+        return self._firmware.state
+
+    @property
+    def is_write_protected(self) -> bool:
+        return self._firmware.board.element.state.is_read_only
+
+    def poll(self) -> None:
+        """Run the timers that have run out."""
+        self._firmware.poll()
+
+    def read(self, lba: int, block_count: int) -> bytes | Sense:
+        """Return blocks of the open medium."""
+        return self._access.read(lba, block_count)
+
+    def write(self, lba: int, data: bytes) -> Sense | None:
+        """Store blocks in the open medium."""
+        if not self._may_write():
+            return WRITE_PROTECTED
+        self._access.write(lba, data)
+        return None
+
+    def flush(self) -> None:
+        """Have everything answered in flash."""
+        self._access.flush()
+
+    def sanitize(self) -> Sense | None:
+        """Erase cryptographically."""
+        if not self._may_write():
+            return WRITE_PROTECTED
+        self._firmware.sanitize()
+        return None
+
+    def security_in(self, protocol: int, specific: int, length: int) -> bytes | Sense:
+        """Answer SECURITY PROTOCOL IN, cut to what was asked for."""
+        if protocol == SecurityProtocol.INFORMATION and specific == 0:
+            answer: bytes | Sense = SupportedProtocols((0, native.PROTOCOL)).encode()
+        elif protocol == native.PROTOCOL:
+            answer = self._channels.send(specific)
+        else:
+            return INVALID_FIELD_IN_CDB
+        if isinstance(answer, Sense):
+            return answer
+        return self._firmware.parts.replies.clip(answer, length)
+
+    def security_out(self, protocol: int, specific: int, data: bytes) -> Sense | None:
+        """Take SECURITY PROTOCOL OUT."""
+        if protocol != native.PROTOCOL:
+            return INVALID_FIELD_IN_CDB
+        return self._channels.receive(specific, data)
+
+    def vendor(self, cdb: bytes, data_out: bytes) -> bytes | Sense | None:
+        """Run a vendor's command, if there is one."""
+        return self._firmware.parts.commands.run(cdb, data_out, self)
+
+    def eject(self) -> None:
+        """Lock, as a host asks with START STOP UNIT."""
+        self._firmware.lock()
+
+    def bus_event(self, event: BusEvent, is_configured: bool) -> None:
+        """Lock on what the policy says; resets before configuration are part of enumeration."""
+        if event in (BusEvent.ATTACH, BusEvent.DETACH, BusEvent.RESET):
+            self._channels.end_session()
+        policy = self._firmware.policy
+        if event is BusEvent.SUSPEND and not policy.lock_on_suspend:
+            return
+        if event is BusEvent.RESET and not (policy.lock_on_reset and is_configured):
+            return
+        if event in _CAUSES:
+            self._firmware.lock(_CAUSES[event])
+
+    # --- the door of vendor commands ------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        return self._access.is_open
+
+    def open(self, mek: bytes) -> None:
+        """Open the medium as the user, as only a vendor's command would without a PIN."""
+        self._access.open(mek, Role.USER)
+
+    def _may_write(self) -> bool:
+        return self._firmware.parts.write_guard.allows(self.is_write_protected)

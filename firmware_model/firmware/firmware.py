@@ -1,0 +1,386 @@
+"""The firmware: boot, who may do what, and the order in which it happens."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from firmware_model.firmware import attempt_log, keystore
+from firmware_model.firmware.access import Access
+from firmware_model.firmware.keys import KeyHierarchy
+from firmware_model.firmware.keystore import KeyStore
+from firmware_model.firmware.parts import FailedAttempt, LockCause, Parts
+from firmware_model.firmware.policy import Policy
+from firmware_model.firmware.self_test import known_answer_tests
+from firmware_model.firmware.translation import Translation, blocks_needed
+from firmware_model.hardware.board import Board
+from firmware_model.hardware.element_state import RECOVERY_SLOTS, Count, Slot, count_of
+from firmware_model.hardware.entropy import HealthTestFailed
+from firmware_model.hardware.nand import Geometry
+from firmware_model.wire.attempt_log import Event
+from firmware_model.wire.native import (
+    RECOVERY_PINS,
+    Answer,
+    Feature,
+    Result,
+    Role,
+    State,
+    Status,
+    recovery_number,
+    recovery_pin,
+)
+
+VERSION: Final = 1
+_ATTEMPTS: Final = {
+    Count.USER: Event.ATTEMPT_USER,
+    Count.ADMIN: Event.ATTEMPT_ADMIN,
+    Count.RECOVERY: Event.ATTEMPT_RECOVERY,
+}
+_SLOTS: Final = {Role.USER: Slot.USER, Role.ADMIN: Slot.ADMIN, Role.DURESS: Slot.DURESS}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things stand in flash."""
+
+    geometry: Geometry
+    log_block: int
+    data_block: int
+    data_blocks: int
+    logical_pages: int
+
+    @classmethod
+    def of(cls, policy: Policy) -> "Layout":
+        """Return the flash a drive of that policy needs."""
+        shape = Geometry(0)
+        logical_pages = -(-policy.block_count * 512 // shape.page_bytes)
+        log_blocks = attempt_log.blocks_needed(policy.log_records, shape.pages_per_block)
+        data_block = keystore.BLOCKS + log_blocks
+        data_blocks = blocks_needed(logical_pages, shape.pages_per_block)
+        geometry = Geometry(data_block + data_blocks)
+        return cls(geometry, keystore.BLOCKS, data_block, data_blocks, logical_pages)
+
+
+class Firmware:
+    """What runs on the board from one power-up to the next loss of power."""
+
+    def __init__(
+        self,
+        board: Board,
+        policy: Policy,
+        parts: Parts,
+        self_test: Callable[[], tuple[str, ...]] = known_answer_tests,
+    ) -> None:
+        self.board = board
+        self.policy = policy
+        self.parts = parts
+        self.on_open: Callable[[], None] = lambda: None  # told when the medium becomes readable
+        element, nand, clock, timing = board.element, board.nand, board.clock, board.timing
+        self._element = element
+        layout = Layout.of(policy)
+        clock.charge(timing.boot_us)
+        self.failures = self_test()
+        self._draw_first()
+        element.power_on(parts.counter)
+        epoch = element.state.epoch
+        self._store = KeyStore(nand, 0, epoch)
+        self.log = attempt_log.AttemptLog(
+            nand, layout.log_block, policy.log_records, element, clock
+        )
+        translation = Translation(
+            nand, layout.data_block, layout.data_blocks, layout.logical_pages, epoch
+        )
+        self.keys = KeyHierarchy(
+            element, self._store, board.entropy, parts, clock, timing, policy.kdf_iterations
+        )
+        self.access = Access(translation, self.log, parts, clock, timing, nand.geometry.page_bytes)
+        if not self.failures:
+            self._finish_what_was_cut()
+            self.log.add(Event.BOOT)
+
+    def _draw_first(self) -> None:
+        """Try the entropy source before anything depends on it."""
+        try:
+            self.board.entropy.power_on()
+        except HealthTestFailed as failed:
+            self.failures += (f"entropy: {failed}",)
+
+    def _finish_what_was_cut(self) -> None:
+        """Complete a change or an erase that lost power, and do what a used-up limit demands."""
+        self._element.destroy_spares()
+        if not self._store.is_blank and not self._has_keys:
+            self._store.wipe(self._element.state.epoch)
+        for count in Count:
+            self._enforce_limit(count)
+
+    # --- what anybody may ask -------------------------------------------------------------------
+
+    @property
+    def _has_keys(self) -> bool:
+        return self.keys.is_set(Slot.USER) or self.keys.is_set(Slot.ADMIN)
+
+    @property
+    def state(self) -> State:
+        """The state as design and native status name it."""
+        if self.failures:
+            return State.FAILED
+        if self.access.is_open:
+            return State.UNLOCKED
+        if not self._has_keys:
+            return State.ERASED if self._element.state.was_erased else State.FACTORY
+        is_blocked = self.policy.at_limit == "block" and self._is_used_up(Count.USER)
+        return State.BLOCKED if is_blocked else State.LOCKED
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether the open session may decide on PINs, policy and erase."""
+        role = self.access.role
+        return role is Role.ADMIN or (role is Role.USER and not self.keys.is_set(Slot.ADMIN))
+
+    def tries_left(self, count: Count) -> int:
+        """Return what is left of a role's tries."""
+        return min(self._element.tries_left(count), 255)
+
+    def status(self) -> Status:
+        """Return what a drive tells without a PIN."""
+        user, admin, recovery = (self.tries_left(count) for count in Count)
+        is_open = self.access.is_open
+        return Status(
+            state=self.state,
+            entry=self.policy.entry,
+            features=self.policy.features,
+            tries=(user, admin, recovery),
+            limits=self.policy.limits,
+            unlocked_as=self.access.role,
+            is_read_only=self._element.state.is_read_only,
+            has_admin=self.keys.is_set(Slot.ADMIN),
+            recovery_left=sum(self.keys.is_set(slot) for slot in RECOVERY_SLOTS),
+            block_count=self.policy.block_count if is_open else 0,
+            version=VERSION,
+        )
+
+    # --- opening and closing --------------------------------------------------------------------
+
+    def unlock(self, role: Role, pin: bytes) -> Answer:
+        """Try a PIN: one try, spent before anything depends on the PIN."""
+        slot = _SLOTS.get(role)
+        if slot is None or slot is Slot.DURESS:
+            return self._answer(Result.DENIED)
+        if not self._is_possible(pin):
+            return self._answer(Result.BAD_PIN, slot)
+        if not self.keys.is_set(slot):
+            return self._answer(self._nothing_set(), slot)
+        mek = self._attempt(slot, role, pin)
+        if isinstance(mek, Answer):
+            return mek
+        self.keys.settle(count_of(slot), mek)
+        self._open(mek, role)
+        return self._answer(Result.OK, slot)
+
+    def lock(self, cause: LockCause = LockCause.COMMAND) -> None:
+        """Close the medium, if it is open and the cause is one that closes it."""
+        if self.access.is_open and self.parts.locking.locks_on(cause):
+            self.log.add(Event.LOCK, detail=self.access.totals)
+            self.access.close()
+
+    def _open(self, mek: bytes, role: Role) -> None:
+        was_open = self.access.is_open
+        self.log.add(Event.UNLOCK, role)
+        self.access.open(mek, role)
+        if not was_open:
+            self.on_open()
+
+    def _attempt(self, slot: Slot, role: Role, pin: bytes) -> bytes | Answer:
+        """Spend a try; return the media key, or how the attempt failed."""
+        count = count_of(slot)
+        began_us = self.board.clock.now_us
+        if self.parts.limit.is_reached(self._element.tries_left(count)):
+            return self._answer(Result.BLOCKED, slot)
+        event = _ATTEMPTS[count]
+        guess = self.keys.guess(slot, pin, event, self.log.write(event, role))
+        if guess is None:
+            return self._answer(Result.BLOCKED, slot)
+        if guess.mek is not None:
+            return guess.mek
+        self.keys.settle(count, None)
+        tries_left = self.tries_left(count)
+        self._enforce_limit(count)
+        state = self.state
+        if guess.is_duress and self._has_keys:
+            self._erase(Event.ERASE_DURESS)
+        budget_us = self.board.timing.attempt_us
+        failed = FailedAttempt(len(pin), guess.is_duress)
+        pace = self.parts.pacing.answer_at(began_us, budget_us, failed)
+        self.board.clock.charge_until(pace)
+        return Answer(Result.WRONG_PIN, tries_left, state)
+
+    def _enforce_limit(self, count: Count) -> None:
+        """Erase when a role's tries are used up, unless somebody else may still open the drive."""
+        if not self._is_used_up(count) or not self._has_keys:
+            return
+        others = (Slot.ADMIN, *RECOVERY_SLOTS)
+        has_others = any(self.keys.is_set(slot) for slot in others)
+        if self.policy.at_limit == "erase" or count is Count.ADMIN or not has_others:
+            self._erase(Event.ERASE_LIMIT)
+        elif count is Count.USER:
+            self.access.close()
+
+    def _is_used_up(self, count: Count) -> bool:
+        return self.parts.limit.is_reached(self._element.tries_left(count))
+
+    # --- PINs -----------------------------------------------------------------------------------
+
+    def set_pin(self, role: Role, pin: bytes) -> Answer:
+        """Give a role a PIN: the first of a blank drive, or a new one by whoever may."""
+        slot = _SLOTS.get(role)
+        if slot is None or (role is Role.DURESS and not self._offers(Feature.DURESS)):
+            return self._answer(Result.NOT_SUPPORTED)
+        if not self._is_accepted(pin):
+            return self._answer(Result.BAD_PIN, slot)
+        if not self._has_keys and role is not Role.DURESS:
+            head = self.log.write(Event.PIN_SET, role)
+            self.keys.install({slot: pin}, self.keys.new_mek(), Event.PIN_SET, head)
+            return self._answer(Result.OK, slot)
+        mek = self.access.mek
+        if mek is None or not (self.is_owned or self.access.role is role):
+            return self._answer(Result.LOCKED if mek is None else Result.DENIED, slot)
+        if self.keys.collides(slot, pin, mek):
+            return self._answer(Result.BAD_PIN, slot)
+        event = Event.PIN_CHANGED if self.keys.is_set(slot) else Event.PIN_SET
+        refill = () if role is Role.DURESS else (count_of(slot),)
+        if role is Role.DURESS:
+            event = Event.DURESS_SET
+        self.keys.install({slot: pin}, mek, event, self.log.write(event, role), refill=refill)
+        return self._answer(Result.OK, slot)
+
+    def make_recovery(self) -> Answer:
+        """Draw three recovery PINs; they are told this once, and replace earlier ones."""
+        mek = self.access.mek
+        if not self._offers(Feature.RECOVERY):
+            return self._answer(Result.NOT_SUPPORTED)
+        if mek is None or not self.is_owned:
+            return self._answer(Result.LOCKED if mek is None else Result.DENIED)
+        pins = [
+            recovery_pin(number, _digits(self.board.entropy.draw, 20)).encode()
+            for number in range(1, RECOVERY_PINS + 1)
+        ]
+        head = self.log.write(Event.RECOVERY_MADE)
+        new = dict(zip(RECOVERY_SLOTS, pins, strict=True))
+        self.keys.install(new, mek, Event.RECOVERY_MADE, head, refill=(Count.RECOVERY,))
+        return self._answer(Result.OK, payload=b"".join(pins))
+
+    def recover(self, entered: bytes, new_pin: bytes) -> Answer:
+        """Open with a recovery PIN, once, to give the user a new PIN."""
+        number = recovery_number(entered.decode("latin-1"))
+        if number is None or not self._is_accepted(new_pin):
+            return self._answer(Result.BAD_PIN, RECOVERY_SLOTS[0])
+        if not any(self.keys.is_set(slot) for slot in RECOVERY_SLOTS):
+            return self._answer(self._nothing_set(), RECOVERY_SLOTS[0])
+        slot = RECOVERY_SLOTS[number - 1]
+        mek = self._attempt(slot, Role.RECOVERY, entered)
+        if isinstance(mek, Answer):
+            return mek
+        if self.keys.collides(Slot.USER, new_pin, mek):
+            self.keys.settle(Count.RECOVERY, mek)
+            return self._answer(Result.BAD_PIN, slot)
+        head = self.log.write(Event.RECOVERED)
+        refill = (Count.USER, Count.RECOVERY)
+        new = {Slot.USER: new_pin}
+        self.keys.install(new, mek, Event.RECOVERED, head, end=(slot,), refill=refill)
+        self._open(mek, Role.USER)
+        return self._answer(Result.OK, slot)
+
+    # --- policy, erase, log ---------------------------------------------------------------------
+
+    def set_read_only(self, is_read_only: bool) -> Answer:
+        """Make the medium read-only, or writable again, for good."""
+        if not self._offers(Feature.READ_ONLY):
+            return self._answer(Result.NOT_SUPPORTED)
+        if not self.is_owned:
+            return self._answer(Result.DENIED if self.access.is_open else Result.LOCKED)
+        head = self.log.write(Event.READ_ONLY_SET)
+        self._element.set_read_only(is_read_only, Event.READ_ONLY_SET, head)
+        return self._answer(Result.OK)
+
+    def erase(self, reset_code: bytes) -> Answer:
+        """Destroy all keys, by the right of the open session or of the reset code."""
+        may = self._element.reset_code_is_right(reset_code) if reset_code else self.is_owned
+        if not may:
+            is_locked = not reset_code and not self.access.is_open
+            return self._answer(Result.LOCKED if is_locked else Result.DENIED)
+        self._erase(Event.ERASE_COMMAND)
+        return self._answer(Result.OK)
+
+    def sanitize(self) -> None:
+        """Destroy all keys, as SANITIZE and FORMAT UNIT of an open drive do."""
+        self._erase(Event.ERASE_SANITIZE)
+
+    def _erase(self, event: Event) -> None:
+        self.access.close()
+        self.parts.erasing.erase(_Erase(self, event, self.log.write(event)))
+
+    def read_log(self, first: int) -> Answer:
+        """Return a page of the log to its owner."""
+        if not self._offers(Feature.LOG):
+            return self._answer(Result.NOT_SUPPORTED)
+        if not self.is_owned:
+            return self._answer(Result.DENIED if self.access.is_open else Result.LOCKED)
+        return self._answer(Result.OK, payload=self.log.page(first).encode())
+
+    def poll(self) -> None:
+        """Lock an open medium that was not used for as long as the policy says."""
+        limit_s = self.policy.auto_lock_s
+        if limit_s is None or not self.access.is_open:
+            return
+        if self.board.clock.now_us - self.access.used_at_us >= limit_s * 1_000_000:
+            self.lock(LockCause.TIMER)
+
+    def fail(self, reason: str) -> None:
+        """Stop trusting oneself: nothing works until the next power-up."""
+        self.access.close()
+        self.failures += (reason,)
+
+    # --- small things ---------------------------------------------------------------------------
+
+    def _offers(self, feature: Feature) -> bool:
+        return bool(self.policy.features & feature)
+
+    def _is_possible(self, pin: bytes) -> bool:
+        return self.parts.pin_policy.is_possible(pin, *self.policy.pin_digits)
+
+    def _is_accepted(self, pin: bytes) -> bool:
+        return self._is_possible(pin) and self.parts.pin_policy.is_accepted(pin)
+
+    def _nothing_set(self) -> Result:
+        return Result.ERASED if self.state is State.ERASED else Result.NO_PIN
+
+    def _answer(self, result: Result, slot: Slot = Slot.USER, payload: bytes = b"") -> Answer:
+        return Answer(result, self.tries_left(count_of(slot)), self.state, payload)
+
+
+class _Erase:
+    """The steps of an erase."""
+
+    def __init__(self, firmware: Firmware, event: Event, head: bytes) -> None:
+        self._firmware = firmware
+        self._event = event
+        self._head = head
+
+    def destroy_secrets(self) -> None:
+        """Destroy every slot secret in the element: from here on, the data is noise."""
+        self._firmware.board.element.destroy_all(self._event, self._head)
+
+    def wipe_records(self) -> None:
+        """Erase the wrapped keys."""
+        self._firmware._store.wipe(self._firmware.board.element.state.epoch)
+
+    def discard_data(self) -> None:
+        """Forget where the data was."""
+        self._firmware.access.translation.discard(self._firmware.board.element.state.epoch)
+
+
+def _digits(draw: Callable[[int], bytes], count: int) -> str:
+    """Return random digits, each as likely as any other."""
+    digits = ""
+    while len(digits) < count:
+        digits += "".join(str(byte % 10) for byte in draw(32) if byte < 250)
+    return digits[:count]

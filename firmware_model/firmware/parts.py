@@ -1,0 +1,283 @@
+"""The parts the firmware is put together from, and what each of them must be able to do.
+
+Every part is made anew, without arguments, at each power-up: it remembers nothing that the board
+does not. A class that fills several seams is made once and shared between them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Any, Protocol, get_type_hints
+
+from firmware_model.firmware.sector_cipher import SectorCipher
+from firmware_model.firmware.volume import Volume
+from firmware_model.hardware.secure_element import AttemptCounter
+from firmware_model.wire.bot import Csw, CswStatus
+from firmware_model.wire.sense import Sense
+
+
+class PartError(ValueError):
+    """A class does not fit the part it is to replace; the message says what it lacks."""
+
+
+class LockCause(Enum):
+    """What may lock an open drive, besides the loss of power."""
+
+    COMMAND = "command"
+    TIMER = "timer"
+    DISCONNECT = "disconnect"
+    SUSPEND = "suspend"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class Unwrapped:
+    """The verdict on a wrapped key; `key` counts only when it is right."""
+
+    is_right: bool
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """What the time of an answer must not depend on."""
+
+    pin_length: int
+    was_duress: bool
+
+
+class TryLimit(Protocol):
+    """When a role has used its tries up."""
+
+    def is_reached(self, tries_left: int) -> bool: ...
+
+
+class Stretching(Protocol):
+    """What makes one guess expensive."""
+
+    def stretch(self, pin: bytes, salt: bytes, iterations: int) -> bytes: ...
+
+
+class KeyDerivation(Protocol):
+    """How a KEK comes from the element's answer to a stretched PIN."""
+
+    def kek(self, answer: bytes, stretched_pin: bytes, salt: bytes, slot: int) -> bytes: ...
+
+
+class KeyWrapping(Protocol):
+    """How a key is wrapped, and the verdict on a PIN: whether it unwraps."""
+
+    def wrap(self, kek: bytes, key: bytes) -> bytes: ...
+
+    def unwrap(self, kek: bytes, wrapped: bytes) -> Unwrapped: ...
+
+
+class MediaCipher(Protocol):
+    """What enciphers the data area."""
+
+    def sectors(self, mek: bytes) -> SectorCipher: ...
+
+
+class KeySource(Protocol):
+    """Where media keys come from: 64 bytes, the halves different."""
+
+    def mek(self, draw: Callable[[int], bytes], now_us: int) -> bytes: ...
+
+
+class KeyVault(Protocol):
+    """Where the media key of an open drive is kept in memory."""
+
+    def hold(self, mek: bytes) -> None: ...
+
+    def release(self) -> None: ...
+
+    def key(self) -> bytes | None: ...
+
+
+class SlotChange(Protocol):
+    """The steps of changing a PIN, each durable when it returns."""
+
+    def draw(self) -> None:
+        """Draw new slot secrets beside the live ones."""
+        ...
+
+    def store(self) -> None:
+        """Write the keys wrapped for the new PINs."""
+        ...
+
+    def commit(self) -> None:
+        """Make the new secrets the live ones."""
+        ...
+
+    def finish(self) -> None:
+        """Destroy the old secrets."""
+        ...
+
+
+class PinChange(Protocol):
+    """The order in which a PIN is changed."""
+
+    def change(self, steps: SlotChange) -> None: ...
+
+
+class EraseSteps(Protocol):
+    """The steps of an erase, each durable when it returns."""
+
+    def destroy_secrets(self) -> None: ...
+
+    def wipe_records(self) -> None: ...
+
+    def discard_data(self) -> None: ...
+
+
+class Erasing(Protocol):
+    """The order in which a drive is erased."""
+
+    def erase(self, steps: EraseSteps) -> None: ...
+
+
+class Locking(Protocol):
+    """Which events lock an open drive."""
+
+    def locks_on(self, cause: LockCause) -> bool: ...
+
+
+class WriteGuard(Protocol):
+    """Whether a command may change the medium."""
+
+    def allows(self, is_read_only: bool) -> bool: ...
+
+
+class PinPolicy(Protocol):
+    """Which PINs are looked at, and which are accepted as new ones."""
+
+    def is_possible(self, pin: bytes, fewest: int, most: int) -> bool: ...
+
+    def is_accepted(self, pin: bytes) -> bool: ...
+
+
+class Sessions(Protocol):
+    """What makes each session of the native dialect its own."""
+
+    def ephemeral(self, draw: Callable[[int], bytes]) -> bytes:
+        """Return a private X25519 key, 32 bytes."""
+        ...
+
+    def takes(self, sequence: int, expected: int) -> bool:
+        """Tell whether a frame of that number may be opened."""
+        ...
+
+
+class Pacing(Protocol):
+    """When a failed attempt is answered."""
+
+    def answer_at(self, began_us: int, budget_us: int, attempt: FailedAttempt) -> int: ...
+
+
+class Caching(Protocol):
+    """What stands between the host and the volume."""
+
+    def read(self, volume: Volume, lba: int, block_count: int) -> bytes: ...
+
+    def write(self, volume: Volume, lba: int, data: bytes) -> None: ...
+
+    def flush(self, volume: Volume) -> None: ...
+
+
+class Door(Protocol):
+    """What a vendor's commands can reach inside."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def open(self, mek: bytes) -> None: ...
+
+
+class VendorCommands(Protocol):
+    """Operation codes C0h to FFh; None stands for no such code."""
+
+    def run(self, cdb: bytes, data_out: bytes, door: Door) -> bytes | Sense | None: ...
+
+
+class Replies(Protocol):
+    """How an answer is cut to what was asked for."""
+
+    def clip(self, answer: bytes, length: int) -> bytes: ...
+
+
+class Transport(Protocol):
+    """How a command is reported as done."""
+
+    def wrap(self, tag: int, residue: int, status: CswStatus) -> Csw: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One of each, as made at a power-up."""
+
+    counter: AttemptCounter
+    limit: TryLimit
+    stretching: Stretching
+    derivation: KeyDerivation
+    wrapping: KeyWrapping
+    cipher: MediaCipher
+    key_source: KeySource
+    vault: KeyVault
+    pin_change: PinChange
+    erasing: Erasing
+    locking: Locking
+    write_guard: WriteGuard
+    pin_policy: PinPolicy
+    sessions: Sessions
+    pacing: Pacing
+    caching: Caching
+    commands: VendorCommands
+    replies: Replies
+    transport: Transport
+
+
+PartClass = Callable[[], Any]
+PART_NAMES: tuple[str, ...] = tuple(field.name for field in fields(Parts))
+
+
+def methods_of(part: str) -> tuple[str, ...]:
+    """Return the names of the methods that a part must have."""
+    seam = get_type_hints(Parts)[part]
+    return tuple(name for name in vars(seam) if not name.startswith("_"))
+
+
+def check_fit(part: str, replacement: PartClass) -> None:
+    """Raise PartError unless `replacement` could be that part."""
+    name = getattr(replacement, "__name__", repr(replacement))
+    if part not in PART_NAMES:
+        raise PartError(f"there is no part {part!r}; there are {', '.join(PART_NAMES)}")
+    lacking = [method for method in methods_of(part) if not hasattr(replacement, method)]
+    if lacking:
+        raise PartError(f"{name} can't be the {part}: it has no method {', '.join(lacking)}")
+
+
+def part_for(replacement: PartClass) -> str:
+    """Return the part a class is for: the one it names as `part`, or the only one it fits."""
+    name = getattr(replacement, "__name__", repr(replacement))
+    named = getattr(replacement, "part", None)
+    if named is not None:
+        check_fit(str(named), replacement)
+        return str(named)
+    fitting = [
+        part
+        for part in PART_NAMES
+        if all(hasattr(replacement, method) for method in methods_of(part))
+    ]
+    if len(fitting) != 1:
+        found = f"fits {' and '.join(fitting)}" if fitting else "fits no part"
+        raise PartError(f"{name} {found}; give it `part = NAME`, one of {', '.join(PART_NAMES)}")
+    return fitting[0]
+
+
+def make_parts(classes: Mapping[str, PartClass]) -> Parts:
+    """Make one of each; a class named for several parts is made once."""
+    made: dict[PartClass, Any] = {}
+    for replacement in classes.values():
+        if replacement not in made:
+            made[replacement] = replacement()
+    return Parts(**{part: made[replacement] for part, replacement in classes.items()})

@@ -1,0 +1,78 @@
+"""The firmware of an ordinary stick: no PIN, no key, no secret. What the harness must find out."""
+
+from firmware_model.firmware.firmware import Layout
+from firmware_model.firmware.parts import Parts
+from firmware_model.firmware.policy import Policy
+from firmware_model.firmware.translation import Translation
+from firmware_model.firmware.volume import Volume
+from firmware_model.hardware.board import Board
+from firmware_model.wire.function import BusEvent
+from firmware_model.wire.native import State
+from firmware_model.wire.sense import INVALID_FIELD_IN_CDB, Sense
+
+
+class NoCipher:
+    """What is stored as it came."""
+
+    def encrypt(self, lba: int, data: bytes) -> bytes:
+        return data
+
+    def decrypt(self, lba: int, data: bytes) -> bytes:
+        return data
+
+
+class PlainController:
+    """A controller that gives everything to everybody."""
+
+    state = State.UNLOCKED
+    is_write_protected = False
+
+    def __init__(self, board: Board, policy: Policy, parts: Parts) -> None:
+        layout = Layout.of(policy)
+        self.block_count = policy.block_count
+        self._board = board
+        self._parts = parts
+        self._epoch = board.element.state.epoch
+        self._translation = Translation(
+            board.nand, layout.data_block, layout.data_blocks, layout.logical_pages, self._epoch
+        )
+        self._volume = Volume(self._translation, NoCipher(), board.nand.geometry.page_bytes)
+
+    def poll(self) -> None:
+        """There is no timer."""
+
+    def read(self, lba: int, block_count: int) -> bytes | Sense:
+        """Return blocks."""
+        return self._parts.caching.read(self._volume, lba, block_count)
+
+    def write(self, lba: int, data: bytes) -> Sense | None:
+        """Store blocks."""
+        self._parts.caching.write(self._volume, lba, data)
+        return None
+
+    def flush(self) -> None:
+        """Have everything answered in flash."""
+        self._parts.caching.flush(self._volume)
+
+    def sanitize(self) -> Sense | None:
+        """Format: forget the map, until the next power-up finds the pages again."""
+        self._translation.discard(self._epoch)
+        return None
+
+    def security_in(self, protocol: int, specific: int, length: int) -> bytes | Sense:
+        """Refuse: an ordinary stick has no security protocol."""
+        return INVALID_FIELD_IN_CDB
+
+    def security_out(self, protocol: int, specific: int, data: bytes) -> Sense | None:
+        """Refuse: an ordinary stick has no security protocol."""
+        return INVALID_FIELD_IN_CDB
+
+    def vendor(self, cdb: bytes, data_out: bytes) -> bytes | Sense | None:
+        """There are no vendor commands."""
+        return None
+
+    def eject(self) -> None:
+        """There is nothing to lock."""
+
+    def bus_event(self, event: BusEvent, is_configured: bool) -> None:
+        """There is nothing to lock."""

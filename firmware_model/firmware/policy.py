@@ -1,0 +1,25 @@
+"""What a drive's maker decided: limits, lengths, features, what locks it."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from firmware_model.wire.native import Entry, Feature
+
+NO_FEATURES: Final = Feature(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The configuration that the firmware obeys."""
+
+    block_count: int  # of 512 bytes
+    entry: Entry = Entry.HOST
+    features: Feature = NO_FEATURES
+    limits: tuple[int, int, int] = (10, 10, 10)  # tries of user, admin and recovery
+    at_limit: Literal["erase", "block"] = "erase"
+    pin_digits: tuple[int, int] = (7, 16)  # fewest and most
+    kdf_iterations: int = 600_000
+    auto_lock_s: int | None = None
+    lock_on_suspend: bool = True
+    lock_on_reset: bool = True
+    log_records: int = 4096

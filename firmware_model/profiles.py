@@ -1,0 +1,229 @@
+"""Profiles: named drives, read from TOML into what the firmware and its descriptors need."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
+from typing import Any, Final, Literal, cast
+
+from firmware_model.firmware.policy import Policy
+from firmware_model.hardware.clock import Timing
+from firmware_model.wire.native import Entry, Feature
+
+Dialect = Literal["native", "keypad", "none"]
+TEXT_BYTES_MAX: Final = 64 << 10
+CAPACITY_BYTES: Final = (1 << 20, 16 << 30)
+UNITS: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+FEATURES: Final = {
+    "recovery": Feature.RECOVERY,
+    "duress": Feature.DURESS,
+    "log": Feature.LOG,
+    "read-only": Feature.READ_ONLY,
+    "auto-lock": Feature.AUTO_LOCK,
+}
+
+
+class ProfileError(ValueError):
+    """A profile that describes no drive: says which key, and what it must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usb:
+    """What the drive says of itself on the bus."""
+
+    vendor_id: int = 0x1209  # pid.codes, whose 5ED0h is for tests
+    product_id: int = 0x5ED0
+    vendor: str = "sedlab"  # at most 8 characters: INQUIRY
+    product: str = "Reference"  # at most 16 characters
+    revision: str = "0001"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One drive as its maker describes it."""
+
+    name: str
+    title: str
+    dialect: Dialect
+    policy: Policy
+    usb: Usb = field(default_factory=Usb)
+    timing: Timing = field(default_factory=Timing)
+    # Properties that this drive must fail, with the reason: it is a control.
+    expected_failures: Mapping[str, str] = field(default_factory=dict)
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the profiles that come with sedlab."""
+    drives = files("fixtures").joinpath("drives").iterdir()
+    return tuple(sorted(each.name[:-5] for each in drives if each.name.endswith(".toml")))
+
+
+def text_of(name: str) -> str:
+    """Return the TOML of a profile that comes with sedlab; raise ProfileError if there is none."""
+    if name not in names():
+        raise ProfileError(f"no profile {name!r}; there are {', '.join(names())}")
+    return files("fixtures").joinpath("drives", f"{name}.toml").read_text("utf-8")
+
+
+def load(name: str) -> Profile:
+    """Return a profile that comes with sedlab."""
+    return parse(text_of(name))
+
+
+def parse(text: str) -> Profile:
+    """Return the profile in `text`; raise ProfileError with what is wrong in it."""
+    if len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
+        raise ProfileError(f"a profile has at most {TEXT_BYTES_MAX} bytes")
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as wrong:
+        raise ProfileError(f"not TOML: {wrong}") from None
+    reader = _Table(table, "")
+    dialect = reader.word("dialect", ("native", "keypad", "none"))
+    profile = Profile(
+        name=reader.text("name", r"[a-z0-9][a-z0-9-]{0,31}"),
+        title=reader.text("title", r"[^\x00-\x1f]{1,80}"),
+        dialect=cast(Dialect, dialect),
+        policy=_policy(reader, dialect),
+        usb=_usb(reader.table("usb")),
+        timing=_timing(reader.table("timing")),
+        expected_failures=reader.texts("expected_failures"),
+    )
+    reader.refuse_others()
+    return profile
+
+
+def _policy(reader: "_Table", dialect: str) -> Policy:
+    pin, tries = reader.table("pin"), reader.table("tries")
+    fewest, most = pin.number("digits_min", 4, 20, 7), pin.number("digits_max", 4, 20, 16)
+    if fewest > most:
+        raise ProfileError(f"pin.digits_min is {fewest}, above pin.digits_max {most}")
+    features = Feature(0)
+    for name in reader.words("features", tuple(FEATURES)):
+        features |= FEATURES[name]
+    auto_lock_s = reader.number("auto_lock_s", 0, 86_400, 0)
+    if bool(auto_lock_s) != bool(features & Feature.AUTO_LOCK):
+        raise ProfileError("auto_lock_s and the feature auto-lock go together")
+    policy = Policy(
+        block_count=reader.capacity("capacity") // 512,
+        entry=Entry.KEYPAD if dialect == "keypad" else Entry.HOST,
+        features=features,
+        limits=(
+            tries.number("user", 1, 255, 10),
+            tries.number("admin", 1, 255, 10),
+            tries.number("recovery", 1, 255, 10),
+        ),
+        at_limit=cast(
+            Literal["erase", "block"], reader.word("at_limit", ("erase", "block"), "erase")
+        ),
+        pin_digits=(fewest, most),
+        kdf_iterations=pin.number("kdf_iterations", 1, 100_000_000, 600_000),
+        auto_lock_s=auto_lock_s or None,
+        lock_on_suspend=reader.truth("lock_on_suspend", True),
+        lock_on_reset=reader.truth("lock_on_reset", True),
+        log_records=reader.number("log_records", 128, 1 << 20, 4096),
+    )
+    pin.refuse_others()
+    tries.refuse_others()
+    return policy
+
+
+def _usb(reader: "_Table") -> Usb:
+    default = Usb()
+    usb = Usb(
+        reader.number("vendor_id", 0, 0xFFFF, default.vendor_id),
+        reader.number("product_id", 0, 0xFFFF, default.product_id),
+        reader.text("vendor", r"[ -~]{1,8}", default.vendor),
+        reader.text("product", r"[ -~]{1,16}", default.product),
+        reader.text("revision", r"[ -~]{1,4}", default.revision),
+    )
+    reader.refuse_others()
+    return usb
+
+
+def _timing(reader: "_Table") -> Timing:
+    default = Timing()
+    given = {
+        each.name: reader.number(each.name, 0, 60_000_000, getattr(default, each.name))
+        for each in fields(Timing)
+    }
+    reader.refuse_others()
+    return Timing(**given)
+
+
+def capacity_bytes(text: str) -> int:
+    """Return the bytes that `64 MiB` or `67108864` stands for; raise ProfileError otherwise."""
+    match = re.fullmatch(r"([0-9]{1,15}) ?(|KiB|MiB|GiB)", text)
+    least, most = CAPACITY_BYTES
+    size = int(match[1]) * UNITS[match[2]] if match else 0
+    if not match or not least <= size <= most or size % 512:
+        raise ProfileError(
+            f"capacity {text!r}: a number of KiB, MiB or GiB, from 1 MiB to 16 GiB in whole blocks"
+        )
+    return size
+
+
+class _Table:
+    """A table of TOML whose keys are taken one by one, so that none is left unread."""
+
+    def __init__(self, values: dict[str, Any], prefix: str) -> None:
+        self._left = dict(values)
+        self._prefix = prefix
+
+    def table(self, key: str) -> "_Table":
+        value = self._left.pop(key, {})
+        if not isinstance(value, dict):
+            raise ProfileError(f"{self._prefix}{key} is a table")
+        return _Table(value, f"{self._prefix}{key}.")
+
+    def text(self, key: str, pattern: str, default: str | None = None) -> str:
+        value = self._take(key, default)
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ProfileError(f"{self._prefix}{key}: {value!r} does not match {pattern}")
+        return value
+
+    def word(self, key: str, words: tuple[str, ...], default: str | None = None) -> str:
+        value = self._take(key, default)
+        if value not in words:
+            raise ProfileError(f"{self._prefix}{key}: {value!r} is not one of {', '.join(words)}")
+        return str(value)
+
+    def words(self, key: str, known: tuple[str, ...]) -> list[str]:
+        value = self._left.pop(key, [])
+        if not isinstance(value, list) or not all(word in known for word in value):
+            raise ProfileError(f"{self._prefix}{key} is a list of {', '.join(known)}")
+        return value
+
+    def texts(self, key: str) -> dict[str, str]:
+        value = self._left.pop(key, {})
+        if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+            raise ProfileError(f"{self._prefix}{key} is a table of texts")
+        return value
+
+    def number(self, key: str, least: int, most: int, default: int) -> int:
+        value = self._take(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise ProfileError(
+                f"{self._prefix}{key}: {value!r} is no number from {least} to {most}"
+            )
+        return value
+
+    def truth(self, key: str, default: bool) -> bool:
+        value = self._take(key, default)
+        if not isinstance(value, bool):
+            raise ProfileError(f"{self._prefix}{key}: {value!r} is not true or false")
+        return value
+
+    def capacity(self, key: str) -> int:
+        return capacity_bytes(str(self._take(key, None)))
+
+    def refuse_others(self) -> None:
+        if self._left:
+            raise ProfileError(f"unknown key {self._prefix}{next(iter(self._left))}")
+
+    def _take(self, key: str, default: object) -> object:
+        value = self._left.pop(key, default)
+        if value is None:
+            raise ProfileError(f"{self._prefix}{key} is missing")
+        return value
