@@ -99,7 +99,7 @@ class Status:
     block_count: int  # of 512 bytes; 0 unless unlocked
     version: int
 
-    LAYOUT: ClassVar[Struct] = Struct(">BBH3B3BBBBQI39x")
+    LAYOUT: ClassVar[Struct] = Struct(">BBH3B3B4BQI38x")
 
     def encode(self) -> bytes:
         """Return the 64 bytes."""
@@ -251,12 +251,12 @@ class Message:
     def encode(self) -> bytes:
         """Return the 512 bytes; raise ValueError when a PIN or argument is too long."""
         for name, value, most in (
-            ("PIN", self.pin, PIN_BYTES_MAX),
-            ("new PIN", self.new_pin, PIN_BYTES_MAX),
-            ("argument", self.argument, ARGUMENT_BYTES_MAX),
+            ("a PIN", self.pin, PIN_BYTES_MAX),
+            ("a new PIN", self.new_pin, PIN_BYTES_MAX),
+            ("an argument", self.argument, ARGUMENT_BYTES_MAX),
         ):
             if len(value) > most:
-                raise ValueError(f"a {name} has at most {most} bytes, this one {len(value)}")
+                raise ValueError(f"{name} has at most {most} bytes, this one {len(value)}")
         head = self.HEAD.pack(
             self.operation, self.role, len(self.pin), len(self.new_pin), len(self.argument)
         )
