@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy firmware_model hil_tests
+	$(BIN)/mypy firmware_model host_driver hil_tests
 	$(BIN)/lint-imports
 
 test: $(STAMP)
