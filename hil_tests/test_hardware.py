@@ -1,0 +1,264 @@
+"""Supply, clock and NAND."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firmware_model.hardware.board import Board
+from firmware_model.hardware.clock import Clock, Timing
+from firmware_model.hardware.element_state import ElementState
+from firmware_model.hardware.entropy import SeededNoise
+from firmware_model.hardware.nand import Geometry, MemoryCells, Nand, NandError
+from firmware_model.hardware.supply import PowerCut, Supply
+
+SMALL = Geometry(block_count=3, pages_per_block=4, page_bytes=16, spare_bytes=4)
+ELEMENT = ElementState.fresh((3, 3, 3), b"i" * 32, b"c" * 32)
+
+
+def small_board() -> Board:
+    board = Board.in_memory(SMALL, ELEMENT, SeededNoise(b"board"), Timing())
+    board.entropy.power_on()
+    return board
+
+
+@pytest.fixture
+def board() -> Board:
+    return small_board()
+
+
+@pytest.fixture
+def nand(board: Board) -> Nand:
+    return board.nand
+
+
+# Supply
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_cut_at_a_step_lets_exactly_the_steps_before_it_happen(number: int) -> None:
+    supply = Supply()
+    supply.cut_at(number)
+    for _ in range(number - 1):
+        supply.step("effect")
+
+    with pytest.raises(PowerCut) as cut:
+        supply.step("last")
+    assert (cut.value.number, cut.value.name) == (number, "last")
+    assert supply.names == ["effect"] * (number - 1)
+    assert not supply.is_on
+
+
+def test_nothing_happens_without_power() -> None:
+    supply = Supply()
+    supply.power_off()
+
+    for _ in range(2):
+        with pytest.raises(PowerCut):
+            supply.step("effect")
+    assert supply.names == []
+
+
+def test_power_returns_and_the_cut_is_not_repeated() -> None:
+    supply = Supply()
+    supply.cut_at(1)
+    with pytest.raises(PowerCut):
+        supply.step("effect")
+    supply.power_on()
+    supply.step("effect")
+
+    assert supply.names == ["effect"]
+
+
+def test_cut_is_counted_from_where_it_was_ordered() -> None:
+    supply = Supply()
+    supply.step("before")
+    supply.cut_at(2)
+    supply.step("first")
+
+    with pytest.raises(PowerCut):
+        supply.step("second")
+
+
+def test_planned_cut_can_be_taken_back() -> None:
+    supply = Supply()
+    supply.cut_at(1)
+    supply.cut_at(None)
+    supply.step("effect")
+
+    assert supply.names == ["effect"]
+
+
+def test_cut_at_step_zero_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="counted from 1, not 0"):
+        Supply().cut_at(0)
+
+
+def test_record_of_steps_begins_anew() -> None:
+    supply = Supply()
+    supply.step("one")
+    supply.begin()
+    supply.step("two")
+
+    assert supply.names == ["two"]
+
+
+def test_firmware_that_catches_exceptions_does_not_catch_a_cut() -> None:
+    assert not issubclass(PowerCut, Exception)
+
+
+# Clock
+
+
+def test_clock_moves_by_charges_alone_and_never_back() -> None:
+    clock = Clock(100)
+    clock.charge(20)
+    clock.charge_until(50)
+    first = clock.now_us
+    clock.charge_until(500)
+
+    assert (first, clock.now_us) == (120, 500)
+
+
+# NAND
+
+
+def test_erased_page_reads_as_ones(nand: Nand) -> None:
+    assert (nand.read(5), nand.read_spare(5)) == (b"\xff" * 16, b"\xff" * 4)
+
+
+def test_programmed_page_reads_back_filled_up_with_ones(nand: Nand) -> None:
+    nand.program(0, b"data", b"s", "data")
+
+    assert nand.read(0) == b"data".ljust(16, b"\xff")
+    assert nand.read_spare(0) == b"s".ljust(4, b"\xff")
+
+
+def test_page_is_programmed_once(nand: Nand) -> None:
+    nand.program(0, b"data", b"", "data")
+
+    with pytest.raises(NandError, match="page 0: block 0 is programmed in order, and once"):
+        nand.program(0, b"data", b"", "data")
+
+
+@pytest.mark.parametrize("page", [1, 3, 6])
+def test_pages_of_a_block_are_programmed_in_order(nand: Nand, page: int) -> None:
+    with pytest.raises(NandError, match="in order"):
+        nand.program(page, b"", b"", "data")
+
+
+def test_blocks_are_programmed_in_any_order(nand: Nand) -> None:
+    for page in (8, 0, 4, 9, 1):
+        nand.program(page, b"", b"", "data")
+
+    assert [page for page, _, _ in nand.dump()] == [0, 1, 4, 8, 9]
+    assert [nand.programmed_in(block) for block in range(3)] == [2, 1, 2]
+
+
+def test_block_is_erased_whole_and_its_neighbours_are_not(nand: Nand) -> None:
+    for page in range(12):
+        nand.program(page, bytes((page,)), b"", "data")
+    nand.erase(1, "block")
+
+    assert [page for page, _, _ in nand.dump()] == [0, 1, 2, 3, 8, 9, 10, 11]
+    nand.program(4, b"again", b"", "data")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda nand: nand.read(12),
+        lambda nand: nand.read_spare(-1),
+        lambda nand: nand.program(12, b"", b"", "data"),
+        lambda nand: nand.erase(3, "block"),
+        lambda nand: nand.erase(-1, "block"),
+        lambda nand: nand.program(0, bytes(17), b"", "data"),
+        lambda nand: nand.program(0, b"", bytes(5), "data"),
+    ],
+)
+def test_place_or_length_that_the_part_lacks_is_an_error(
+    nand: Nand, use: Callable[[Nand], object]
+) -> None:
+    with pytest.raises(NandError):
+        use(nand)
+    assert list(nand.dump()) == []
+
+
+def test_programming_and_erasing_are_steps_with_a_purpose(board: Board) -> None:
+    board.nand.program(0, b"", b"", "key record")
+    board.nand.erase(0, "old keys")
+    board.nand.read(0)
+
+    assert board.supply.names == ["program key record", "erase old keys"]
+
+
+def test_cut_program_leaves_the_page_erased_and_the_order_as_it_was(board: Board) -> None:
+    board.supply.cut_at(1)
+    with pytest.raises(PowerCut):
+        board.nand.program(0, b"data", b"", "data")
+    board.supply.power_on()
+
+    assert list(board.nand.dump()) == []
+    board.nand.program(0, b"data", b"", "data")
+
+
+def test_cut_erase_leaves_the_block_as_it_was(board: Board) -> None:
+    board.nand.program(0, b"data", b"", "data")
+    board.supply.cut_at(1)
+
+    with pytest.raises(PowerCut):
+        board.nand.erase(0, "block")
+    assert board.nand.read(0).startswith(b"data")
+
+
+def test_operations_take_the_time_of_the_part(board: Board) -> None:
+    timing = board.timing
+    board.nand.program(0, b"", b"", "data")
+    board.nand.read(0)
+    board.nand.read_spare(0)
+    board.nand.erase(0, "block")
+
+    expected = timing.page_program_us + 2 * timing.page_read_us + timing.block_erase_us
+    assert board.clock.now_us == expected
+
+
+def test_part_with_pages_in_it_knows_where_programming_goes_on() -> None:
+    cells = MemoryCells({0: (b"a", b""), 1: (b"b", b""), 4: (b"c", b"")})
+    nand = Nand(SMALL, cells, Supply(), Clock(), Timing())
+
+    assert [nand.programmed_in(block) for block in range(3)] == [2, 1, 0]
+    nand.program(2, b"", b"", "data")
+
+
+NAND_STEPS = st.lists(
+    st.tuples(st.just("program"), st.integers(0, 2), st.binary(max_size=16))
+    | st.tuples(st.just("erase"), st.integers(0, 2), st.just(b"")),
+    max_size=30,
+)
+
+
+@given(NAND_STEPS, st.integers(1, 31))
+def test_flash_holds_what_was_programmed_and_not_erased_up_to_the_cut(
+    steps: list[tuple[str, int, bytes]], cut: int
+) -> None:
+    board, expected = small_board(), dict[int, list[bytes]]()
+    board.supply.cut_at(cut)
+    try:
+        for kind, block, data in steps:
+            written = expected.setdefault(block, [])
+            if kind == "erase":
+                board.nand.erase(block, "block")
+                written.clear()
+            elif len(written) < SMALL.pages_per_block:
+                board.nand.program(4 * block + len(written), data, b"", "data")
+                written.append(data)
+    except PowerCut as reason:
+        assert reason.number == cut
+
+    found = {page: data for page, data, _ in board.nand.dump()}
+    assert found == {
+        4 * block + index: data
+        for block, written in expected.items()
+        for index, data in enumerate(written)
+    }
