@@ -1,13 +1,16 @@
 """FILE.sed: what comes back, who else may open it, and what a killed process leaves."""
 
+import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from firmware_model.hardware.board import Board
 from firmware_model.hardware.nand import Geometry
 from firmware_model.hardware.secure_element import ElementCells
-from firmware_model.hardware.sedfile import SedFile, SedFileError, SedFileInUse
+from firmware_model.hardware.sedfile import SedFile, SedFileError, SedFileInUse, Store
 from firmware_model.hardware.supply import PowerCut
 from hil_tests.sed_files import (
     ELEMENT,
@@ -252,3 +255,51 @@ def test_acknowledged_pages_survive_a_killed_process(tmp_path: Path) -> None:
     assert acknowledged <= started <= len(pages) <= acknowledged + 2
     for page, data in pages.items():
         assert data.startswith(b"%d" % page * 900)
+
+
+class Recorder(io.FileIO):
+    """A file that remembers what was written where."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "r+b")
+        self.writes: list[tuple[int, bytes]] = []
+
+    def write(self, data: object) -> int:
+        self.writes.append((self.tell(), bytes(data)))  # type: ignore[call-overload]
+        return super().write(data)  # type: ignore[arg-type]
+
+
+ACTS: list[Callable[[Board], object]] = [
+    lambda board: board.nand.program(0, b"one" * 8, b"1", "data"),
+    lambda board: board.element.extend(0, b"h" * 32),
+    lambda board: board.nand.program(1, b"two" * 8, b"2", "data"),
+    lambda board: board.element.external.write(b"beside"),
+    lambda board: board.nand.erase(0, "block"),
+    lambda board: board.element.destroy_all(0, b"e" * 32),
+    lambda board: board.nand.program(0, b"new" * 8, b"3", "data"),
+]
+
+
+def test_process_killed_inside_any_write_leaves_the_state_before_the_act_or_after(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.sed"
+    SedFile.create(path, PROFILE, SMALL, ELEMENT)
+    content = bytearray(path.read_bytes())
+    recorder = Recorder(path)
+    board = board_of(SedFile(Store(recorder, path)))
+    for act in ACTS:
+        before = (board.flash_image(), board.element.state)
+        recorder.writes.clear()
+        act(board)
+        allowed = [before, (board.flash_image(), board.element.state)]
+        for at, data in recorder.writes:
+            for length in {0, 1, len(data) // 2, len(data)} if len(data) > 4 else {0, len(data)}:
+                content[at : at + length] = data[:length]
+                with SedFile.open(elsewhere(path, content)) as file:
+                    left = board_of(file)
+                    assert (left.flash_image(), left.element.state) in allowed
+            content[at : at + len(data)] = data
+    recorder.close()
+
+    assert bytes(content) == path.read_bytes()

@@ -49,7 +49,7 @@ class SedFileInUse(SedFileError):
     """Another process, or another part of this one, has the file open."""
 
 
-class _Store:
+class Store:
     """The open file, unbuffered: bytes at offsets, every failure a SedFileError."""
 
     def __init__(self, raw: io.FileIO, path: Path) -> None:
@@ -95,7 +95,7 @@ class _Store:
 class FileCells:
     """Flash cells in the file (nand.Cells)."""
 
-    def __init__(self, store: _Store, geometry: Geometry, table: bytearray) -> None:
+    def __init__(self, store: Store, geometry: Geometry, table: bytearray) -> None:
         self._store = store
         self._data_bytes = geometry.page_bytes
         self._spare_bytes = geometry.spare_bytes
@@ -130,7 +130,7 @@ class FileCells:
 class SedFile:
     """An open FILE.sed. One at a time may have it open, in this process or any other."""
 
-    def __init__(self, store: _Store) -> None:
+    def __init__(self, store: Store) -> None:
         """Take over an open and locked file; raise Damage unless it is whole."""
         self._store = store
         header = Header.decode(store.read(0, PROFILE_AT))
@@ -172,7 +172,7 @@ class SedFile:
             raw = io.FileIO(path, "r+b")
             try:
                 _lock(raw, path)
-                return cls(_Store(raw, path))
+                return cls(Store(raw, path))
             except BaseException:
                 raw.close()
                 raise
