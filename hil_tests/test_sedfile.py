@@ -245,7 +245,8 @@ def test_acknowledged_pages_survive_a_killed_process(tmp_path: Path) -> None:
     for number in range(100):
         assert number == int(child.stdout.readline())
     child.kill()
-    acknowledged = 100 + len(child.communicate()[0].split(b"\n")) - 1
+    acknowledged = 100 + child.stdout.read().count(b"\n")
+    child.communicate()
 
     with SedFile.open(path) as file:
         board = board_of(file)
