@@ -31,7 +31,7 @@ from firmware_model.wire.native import Entry
 from firmware_model.wire.sense import MEDIUM_CHANGED
 from firmware_model.wire.usb import SetupPacket
 
-RESET_CODE_DIGITS: Final = 40  # 132 bits: no guess is worth counting
+RESET_CODE_DIGITS: Final = 32  # 106 bits: no guess is worth counting
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,11 @@ class EmulatedDrive:
     def serial(self) -> str:
         """The USB serial number: the start of the identity, 16 characters of 0-9 and A-F."""
         return self.board.element.identity.hex()[:16].upper()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the firmware runs."""
+        return self._device is not None
 
     # --- the operator ---------------------------------------------------------------------------
 

@@ -40,13 +40,13 @@ class Oracle:
     at_limit: str = "erase"
     branches: tuple[Branch, ...] = ()
 
-    def act(self, verb: str, *args: Any, was_cut: bool = False) -> None:
+    def act(self, verb: str, *args: Any, was_cut: bool = False, may_fail: bool = False) -> None:
         """Branch into what `verb` may lead to; a cut falls before, within or after its effect."""
         worlds = {id(w): w for _, w in self.branches}.values() or [World(self.limits)]
         new: list[Branch] = [b for w in worlds for b in getattr(self, verb)(w, *args)]
+        if (was_cut or may_fail) and verb in ("unlock", "recover"):  # spent, for no verdict
+            new += [(None, self._missed(w, args[0])) for w in worlds if w.tries[args[0]]]
         if was_cut:
-            if verb in ("unlock", "recover"):  # spent, and the verdict never came
-                new += [(None, self._missed(w, args[0])) for w in worlds if w.tries[args[0]]]
             new = [(None, w.locked()) for w in [*worlds, *(w for _, w in new)]]
         self.branches = tuple(b for i, b in enumerate(new) if b not in new[:i])
 
@@ -60,54 +60,49 @@ class Oracle:
         if pin is None or role not in w.pins or not w.tries[role]:
             yield False, w
         elif pin == w.pins[role]:
-            tries = {**w.tries, role: self.limits[role]}
-            yield True, replace(w, state="unlocked", role=role, tries=tries)
+            yield True, replace(w, state="unlocked", role=role, tries=self._full(w, role))
         elif role == "user" and pin == w.pins.get("duress"):
             yield False, World(self.limits, "erased")
         else:
             yield False, self._missed(w, role)
 
-    def recover(self, w: World, count: str, pin: str | None, new_pin: str) -> Iterator[Branch]:
-        if pin is None or not w.recovery or not w.tries[count]:
-            yield False, w
-        elif pin in w.recovery:
-            left = tuple(other for other in w.recovery if other != pin)
-            tries = {**w.tries, "user": self.limits["user"], count: self.limits[count]}
-            w = replace(w, pins={**w.pins, "user": new_pin}, recovery=left, tries=tries)
+    def recover(self, w: World, count: str, pin: str | None, new: str) -> Iterator[Branch]:
+        if pin is None or not w.recovery or not w.tries[count] or pin not in w.recovery:
+            yield False, self._missed(w, count) if pin and w.recovery and w.tries[count] else w
+        elif new in (w.pins.get("admin"), w.pins.get("duress")):
+            yield False, replace(w, tries=self._full(w, count))
+        else:
+            left, pins = tuple(p for p in w.recovery if p != pin), {**w.pins, "user": new}
+            w = replace(w, pins=pins, recovery=left, tries=self._full(w, "user", count))
             yield True, replace(w, state="unlocked", role="user")
             yield True, replace(w, state="locked", role=None)
-        else:
-            yield False, self._missed(w, count)
 
     def set_pin(self, w: World, role: str, pin: str | None) -> Iterator[Branch]:
         first, new = w.state in ("factory", "erased"), {**w.pins, role: pin or ""}
         may = pin and (first or w.is_owned or w.role == role) and len(set(new.values())) == len(new)
         for state, opened_as in (("unlocked", w.role or role), ("locked", None)) if may else ():
-            yield True, replace(w, state=state, role=opened_as, pins=new)
+            tries = self._full(w, role)
+            yield True, replace(w, state=state, role=opened_as, pins=new, tries=tries)
         if not may:
             yield False, w
 
-    def own(self, w: World, **changes: Any) -> Iterator[Branch]:
-        yield w.is_owned, replace(w, **changes) if w.is_owned else w
+    def own(self, w: World, counts: tuple[str, ...], changes: dict[str, Any]) -> Iterator[Branch]:
+        may, pins = w.is_owned, {**w.pins, **changes.get("pins", {})}
+        may = may and len(set(pins.values())) == len(pins)
+        changed = replace(w, **{**changes, "pins": pins, "tries": self._full(w, *counts)})
+        yield may, changed if may else w
 
-    def set_duress(self, w: World, pin: str) -> Iterator[Branch]:
-        may = w.is_owned and pin not in w.pins.values()
-        yield may, replace(w, pins={**w.pins, "duress": pin}) if may else w
-
-    def read(self, w: World, lba: int = 0, *seen: int | None) -> Iterator[Branch]:
-        if all(content in w.data.get(block, (content,)) for block, content in enumerate(seen, lba)):
-            yield w.state == "unlocked", w
+    def read(self, w: World) -> Iterator[Branch]:
+        yield w.state == "unlocked", w
 
     def write(self, w: World, is_whole: bool, lba: int, *contents: int) -> Iterator[Branch]:
         may, data = w.state == "unlocked" and not w.is_read_only, dict(w.data)
         for block, content in enumerate(contents, lba) if may else ():
-            if is_whole or block in data:
-                data[block] = (content,) if is_whole else (*data[block], content)
+            data[block] = (content,) if is_whole else (*data.get(block, ()), content)
         yield may, replace(w, data=data)
 
     def erase(self, w: World, by: str) -> Iterator[Branch]:
-        open_for_all = w.role is not None and not w.is_read_only  # SANITIZE, FORMAT UNIT
-        may = {"session": w.is_owned, "code": True}.get(by, open_for_all)
+        may = {"session": w.is_owned, "code": True}.get(by, bool(w.role) and not w.is_read_only)
         yield may, World(self.limits, "erased") if may else w
 
     def lock(self, w: World) -> Iterator[Branch]:
@@ -115,6 +110,9 @@ class Oracle:
 
     def nothing(self, w: World) -> Iterator[Branch]:
         yield None, w
+
+    def _full(self, w: World, *counts: str) -> Mapping[str, int]:
+        return {**w.tries, **{count: self.limits[count] for count in counts}}
 
     def _missed(self, w: World, role: str) -> World:
         w = replace(w, tries={**w.tries, role: w.tries[role] - 1})

@@ -117,3 +117,5 @@ class Facts:
     capabilities: frozenset[Capability]
     dialect: str
     block_count: int
+    reset_code: str | None = None
+    kdf_iterations: int = 0  # that the profile demands

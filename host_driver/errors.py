@@ -3,7 +3,7 @@
     DriveError
       TransportError      Timeout Stalled Disconnected DriveInUse                    exit 3
                           AccessDenied NoBackend NotFound
-      ProtocolError       BadCsw WrongTag ShortData IdentityChanged                  exit 3
+      ProtocolError       BadCsw WrongTag ShortData IdentityChanged IdentityUnknown  exit 3
       CommandRefused      Locked WrongPin(tries_left) Blocked Erased NoPin           exit 1
                           SelfTestFailed NotSupported
 
@@ -73,6 +73,10 @@ class ShortData(ProtocolError):
 
 class IdentityChanged(ProtocolError):
     """The drive proves another identity than the one noted for it; no PIN was sent."""
+
+
+class IdentityUnknown(ProtocolError):
+    """Nobody has vouched for the drive's identity; no PIN was sent."""
 
 
 class CommandRefused(DriveError):

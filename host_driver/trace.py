@@ -7,6 +7,8 @@ descriptors up front, so that Wireshark decodes mass storage from the first pack
 import errno
 from array import array
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from usb.backend import IBackend
@@ -172,6 +174,18 @@ class TracedBackend(Forwarding):
             raise
         complete(0, count, b"" if received is None else received[:count].tobytes())
         return count
+
+
+def traced(backend: IBackend, path: Path, closing: ExitStack) -> IBackend:
+    """Return a backend whose traffic goes into a new pcap file, until `closing` closes it.
+
+    Raises ValueError when the file can't be written.
+    """
+    try:
+        stream = closing.enter_context(path.open("wb"))
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror}") from error
+    return TracedBackend(backend, stream)
 
 
 class Recorded(Forwarding):

@@ -53,6 +53,7 @@ class DriveController:
     def flush(self) -> None:
         """Have everything answered in flash."""
         self._access.flush()
+        self._firmware.board.sync()
 
     def sanitize(self) -> Sense | None:
         """Erase cryptographically."""

@@ -53,6 +53,7 @@ class PlainController:
     def flush(self) -> None:
         """Have everything answered in flash."""
         self._parts.caching.flush(self._volume)
+        self._board.sync()
 
     def sanitize(self) -> Sense | None:
         """Format: forget the map, until the next power-up finds the pages again."""

@@ -1,5 +1,6 @@
 """The board: which parts, soldered how. It survives what the firmware does not: a power cut."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from firmware_model.hardware.clock import Clock, Timing
@@ -19,6 +20,10 @@ class FlashImage:
     external: bytes
 
 
+def _kept_nowhere() -> None:
+    """There is no file."""
+
+
 @dataclass(slots=True)
 class Board:
     """The parts, wired to one supply and one clock."""
@@ -30,6 +35,7 @@ class Board:
     element: SecureElement
     entropy: Entropy
     keypad: Keypad
+    sync: Callable[[], None] = _kept_nowhere  # has the host's file system keep what was stored
 
     @classmethod
     def in_memory(

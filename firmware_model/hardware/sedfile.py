@@ -191,6 +191,7 @@ class SedFile:
             ),
             Entropy(noise),
             Keypad(),
+            self.flush,
         )
 
     def flush(self) -> None:

@@ -20,7 +20,7 @@ from host_driver.attachment import Attachment, OpenOptions
 from host_driver.bulk_only import BulkOnlyTransport, failure
 from host_driver.errors import AccessDenied, DriveError, DriveInUse, NoBackend, NotFound
 from host_driver.interlock import Interlocked
-from host_driver.trace import TracedBackend, Verbose
+from host_driver.trace import Verbose, traced
 from host_driver.transport import CommandTransport
 
 
@@ -90,11 +90,7 @@ def attach(
     with ExitStack() as undo:
         used = find_backend() if backend is None else backend
         if options.trace is not None:
-            try:
-                stream = undo.enter_context(options.trace.open("wb"))
-            except OSError as error:
-                raise ValueError(f"cannot write {options.trace}: {error.strerror}") from error
-            used = TracedBackend(used, stream)
+            used = traced(used, options.trace, undo)
         device, serial = _select(used, name)
         undo.callback(_free_of_kernel(device, name, root))
         transport: CommandTransport = BulkOnlyTransport(device)

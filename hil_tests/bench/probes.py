@@ -1,0 +1,348 @@
+"""What an examiner measures: dumps, traces, ciphertext, keys of many units, answers, evidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from firmware_model.emulated_drive import EmulatedDrive
+from firmware_model.firmware.reference import REFERENCE
+from firmware_model.hardware.board import Board
+from firmware_model.hardware.entropy import SeededNoise
+from firmware_model.wire.usb import DescriptorType
+from hil_tests.actions import IMPOSSIBLE_PINS, PIN_TABLE, PINS
+from hil_tests.bench import owner
+from hil_tests.bench.bench import Bench, forked
+from hil_tests.content import BLOCK_BYTES, ContentIndex, find_needles, pin_needles
+from hil_tests.steps import Step
+from host_driver.attempt_log import attempts
+from host_driver.errors import DriveError, WrongPin
+
+CHUNK_BLOCKS: Final = 2048  # of the register, in one WRITE
+OWN_NUMBERS: Final = 100_000  # content that is none of the register's has numbers from here on
+KEY_BYTES_MIN: Final = 16
+CHEAP: Final = 0.5  # of what the profile's cost takes here, measured beside it
+
+
+def search_flash(bench: Bench, step: Step) -> None:
+    """Search a dump for content of this run, PINs and keys."""
+    owner.note_secrets(bench)
+    found = content_in(bench.drive.board, b"".join(bench.memory.numbers))
+    if found:
+        step.seen["content_in_flash"] = found
+    secrets = secrets_in(bench, dumped(bench.drive.board))
+    if secrets:
+        step.seen["secret_in_flash"] = secrets
+
+
+def dumped(board: Board) -> Iterator[tuple[str, bytes]]:
+    """Give every programmed page with its spare area, and the serial flash, as a reader would."""
+    for page, data, spare in board.nand.dump():
+        yield f"page {page}", data + spare
+    yield "serial flash", board.element.external.value
+
+
+def content_in(board: Board, content: bytes) -> list[str]:
+    """Return where 16 bytes of content stand in a dump."""
+    if not content:
+        return []
+    index = ContentIndex(content)
+    found = []
+    for place, data in dumped(board):
+        for at, _ in index.find(data)[:1]:
+            found.append(f"{place} byte {at}")
+    return found
+
+
+def secrets_in(bench: Bench, places: Iterator[tuple[str, bytes]]) -> list[str]:
+    """Return which PINs and keys stand where."""
+    needles = dict(bench.memory.secrets)
+    for pin in bench.memory.pins - set(IMPOSSIBLE_PINS):
+        needles |= {f"PIN {pin} as {form}": needle for form, needle in pin_needles(pin).items()}
+    return [f"{name} in {place}" for place, data in places for name in find_needles(data, needles)]
+
+
+def search_bus(bench: Bench, step: Step) -> None:
+    """Search all that crossed the bus in this run for PINs and keys."""
+    owner.note_secrets(bench)
+    payloads = bench.recorder.payloads
+    secrets = secrets_in(bench, ((f"payload {i}", data) for i, data in enumerate(payloads)))
+    given = set(bench.memory.recovery)  # shown by the drive, once, inside a sealed answer
+    if secrets:
+        step.seen["secret_on_bus"] = secrets[: 8 + len(given)]
+
+
+def store_register(bench: Bench, step: Step) -> None:
+    """Store the whole content in a copy of the drive, take its power, and search its flash."""
+    copy = forked(bench)
+    pin = next(iter(PINS))
+    try:
+        if copy.host().dialect != "none":
+            copy.host().unlock(pin)
+        blocks = min(bench.content.block_count, bench.facts.block_count)
+        for first in range(0, blocks, CHUNK_BLOCKS):
+            last = min(first + CHUNK_BLOCKS, blocks)
+            copy.host().write(first, bench.content.blocks(first, last - first))
+        copy.host().flush()
+    except DriveError as refused:
+        step.detail = f"not stored: {refused}"
+        return
+    copy.drive.power_off()
+    step.seen["searched_bytes"] = blocks * BLOCK_BYTES
+    found = content_in(copy.drive.board, bench.content.data)
+    if found:
+        step.seen["content_in_flash"] = found[:8]
+
+
+def inspect_cipher(bench: Bench, step: Step) -> None:
+    """Write a page of crafted sectors and compare what they became in flash."""
+    ramp = bytes(i & 0xFF for i in range(BLOCK_BYTES))
+    sectors = [
+        bytes(BLOCK_BYTES),
+        bytes(BLOCK_BYTES),
+        ramp,
+        ramp,
+        ramp[:-1] + b"\x00",
+        b"\x55" * BLOCK_BYTES,
+        b"\x55" * BLOCK_BYTES,
+        ramp[::-1],
+    ]
+    before = {page for page, _, _ in bench.drive.board.nand.dump()}
+    numbers = {OWN_NUMBERS + i: sector for i, sector in enumerate(sectors)}
+    bench.expect("write", False, 64, *numbers)
+    bench.host().write(64, b"".join(sectors))
+    bench.expect("write", True, 64, *numbers)
+    bench.memory.idle_s = 0
+    plain = b"".join(sectors)
+    for page, data, _ in bench.drive.board.nand.dump():
+        if page not in before and len(data) == len(plain):
+            faults = structure(sectors, [data[i : i + 512] for i in range(0, len(data), 512)])
+            if faults:
+                step.seen["structure"] = faults
+
+
+def structure(plain: list[bytes], cipher: list[bytes]) -> list[str]:
+    """Return how ciphertext shows its plaintext: as it is, by equal blocks, or by XOR."""
+    faults = []
+    if any(
+        p[i : i + 16] == c[i : i + 16]
+        for p, c in zip(plain, cipher, strict=True)
+        for i in range(0, BLOCK_BYTES, 16)
+    ):
+        faults.append("plaintext stands where ciphertext should")
+    blocks = [c[i : i + 16] for c in cipher for i in range(0, BLOCK_BYTES, 16)]
+    if len(set(blocks)) < len(blocks):
+        faults.append(f"{len(blocks) - len(set(blocks))} of {len(blocks)} cipher blocks repeat")
+    for i, (p, c) in enumerate(zip(plain, cipher, strict=True)):
+        for q, d in zip(plain[:i], cipher[:i], strict=True):
+            if p != q and _xor(p, q) == _xor(c, d):
+                faults.append("ciphertexts differ as their plaintexts do")
+                return faults
+    return faults
+
+
+def _xor(a: bytes, b: bytes) -> int:
+    return int.from_bytes(a, "big") ^ int.from_bytes(b, "big")
+
+
+def reprovision(bench: Bench, step: Step, units: int) -> None:
+    """Provision many units, and one of them again after an erase, and compare their keys."""
+    seen: dict[bytes, str] = {}
+    repeated: list[str] = []
+
+    def take(unit: Bench, name: str) -> None:
+        unit.host().set_pin(PINS[0])
+        unit.host().unlock(PINS[0])
+        firmware = unit.drive.firmware
+        mek = firmware.access.mek if firmware is not None else None
+        if mek is None:
+            return
+        for key in (mek, mek[:32], mek[32:]):
+            if key in seen:
+                repeated.append(f"{name} has the key of {seen[key]}")
+            seen[key] = name
+
+    for number in range(units):
+        noise = SeededNoise(b"unit" + number.to_bytes(4, "big"))
+        drive = EmulatedDrive.new(bench.drive.profile, noise, bench.drive.parts, 1)
+        unit = forked(bench, drive)
+        try:
+            take(unit, f"unit {number}")
+            if number == 0:
+                unit.host().erase()
+                take(unit, "unit 0 after an erase")
+                if repeated:
+                    step.seen["same_key_after_erase"] = repeated[0]
+        except DriveError as refused:
+            step.detail = f"unit {number}: {refused}"
+            return
+    if repeated:
+        step.seen["repeated_keys"] = repeated[:4]
+
+
+def compare_wrong(bench: Bench, step: Step) -> None:
+    """Try wrong PINs of every kind on copies of the drive, and compare all a thief can see."""
+    known = {pin for world in bench.worlds for pin in world.pins.values()}
+    right = next((w.pins["user"] for w in bench.worlds if "user" in w.pins), PINS[0])
+    kinds = {
+        "a wrong PIN": "1029384756",
+        "a shorter one": "1029384",
+        "a longer one": "1029384756102938",
+        "the right one but for its last digit": right[:-1] + str((int(right[-1]) + 5) % 10),
+        "the start of the right one": right[:-1],
+    }
+    duress = next((w.pins["duress"] for w in bench.worlds if "duress" in w.pins), None)
+    if duress is not None:
+        kinds["the duress PIN"] = duress
+    kinds = {name: pin for name, pin in kinds.items() if pin not in known or pin == duress}
+    looks = {name: _look_of_attempt(bench, pin) for name, pin in kinds.items()}
+    first_name, first = next(iter(looks.items()))
+    differences = [
+        f"{name}: {look}, and {first_name}: {first}"
+        for name, look in looks.items()
+        if look != first
+    ]
+    if differences:
+        step.seen["differences"] = differences
+
+
+def _look_of_attempt(bench: Bench, pin: str) -> str:
+    """Return how an attempt on a copy looks from outside: answer, sizes on the bus, time."""
+    copy = forked(bench)
+    copy.host()
+    clock, payloads = copy.drive.board.clock, copy.recorder.payloads
+    began_us, first = clock.now_us, len(payloads)
+    try:
+        copy.host().unlock(pin)
+        answer = "opened"
+    except WrongPin:
+        answer = "wrong PIN"
+    except DriveError as refused:
+        answer = str(refused)
+    sizes = [len(payload) for payload in payloads[first:]]
+    return f"{answer} after {clock.now_us - began_us} us, transfers of {sizes}"
+
+
+def compare_cuts(bench: Bench, step: Step, role: str, wrong: int, right: int) -> None:
+    """Cut a wrong and a right attempt at each step: before the try is spent, they must be alike."""
+    spent_at = None
+    for cut in range(1, 40):
+        names, tries, is_on = _cut_attempt(bench, role, wrong, cut)
+        others, _, _ = _cut_attempt(bench, role, right, cut)
+        before = bench.status()
+        count = owner_count(role)
+        if before is not None and tries is not None and tries < before.tries[count]:
+            spent_at = cut
+            break
+        if names != others:
+            step.seen["told_before_spent"] = f"at step {cut}: {names} for wrong, {others} for right"
+            return
+        if is_on:
+            break
+    if spent_at is None:
+        step.seen["told_before_spent"] = "a wrong attempt spends no try at all"
+
+
+def owner_count(role: str) -> int:
+    """Return where a role's tries stand in a status."""
+    return {"user": 0, "admin": 1}[role]
+
+
+def _cut_attempt(
+    bench: Bench, role: str, pin: int, cut: int
+) -> tuple[tuple[str, ...], int | None, bool]:
+    """Return the steps of a cut attempt with their time, the tries left after it, and if it ended."""
+    copy = forked(bench)
+    copy.host()
+    board = copy.drive.board
+    board.supply.begin()
+    began_us = board.clock.now_us
+    copy.drive.cut_at(cut)
+    try:
+        copy.host().unlock(PIN_TABLE[pin], role)
+    except DriveError:
+        copy.reconnect()
+    is_on = copy.drive.is_on
+    names = (*board.supply.names, f"{board.clock.now_us - began_us} us")
+    copy.drive.cut_at(None)
+    if not is_on:
+        copy.drive.power_on()
+        copy.reconnect()
+    status = copy.status()
+    return names, None if status is None else status.tries[owner_count(role)], is_on
+
+
+def measure_kdf(bench: Bench, step: Step) -> None:
+    """Measure one stretching at the profile's cost beside the reference's at the same cost."""
+    iterations = bench.facts.kdf_iterations
+    part = bench.drive.parts.get("stretching", REFERENCE["stretching"])
+    used = _seconds(part().stretch, iterations)
+    reference = _seconds(REFERENCE["stretching"]().stretch, iterations)
+    step.seen["kdf_iterations"] = iterations
+    if used < CHEAP * reference:
+        share = used / reference
+        step.seen["cheap_stretching"] = f"{share:.3f} of {iterations} iterations of PBKDF2"
+
+
+def _seconds(stretch: object, iterations: int) -> float:
+    """Return processor time of one stretching: the least of two."""
+    assert callable(stretch)
+    times = []
+    for _ in range(2):
+        began = time.process_time()
+        stretch(PINS[0].encode(), bytes(32), iterations)
+        times.append(time.process_time() - began)
+    return min(times)
+
+
+def evidence(bench: Bench, step: Step) -> None:
+    """Ask for signed evidence, and compare its count of attempts with those that were made."""
+    signed = bench.host().evidence()
+    counted, records = attempts(signed), signed.count
+    made = bench.memory.attempts
+    earlier = bench.memory.evidence
+    faults = []
+    if earlier is not None and (counted < earlier[0] or records < earlier[1]):
+        faults.append(f"{counted} attempts and {records} records, after {earlier} before")
+    if not made.least <= counted <= made.most:
+        faults.append(f"{counted} attempts signed, {made.least} to {made.most} made")
+    bench.memory.evidence = (counted, records)
+    if faults:
+        step.seen["evidence_faults"] = faults
+
+
+def ask_descriptors(bench: Bench, step: Step) -> None:
+    """Ask for every descriptor and security answer with every length, and look at what comes."""
+    device = bench.device()
+    stale: list[str] = []
+    for kind in DescriptorType:
+        for index in range(5):
+            whole = _descriptor(device, kind, index, 0xFF)
+            for length in (1, 2, 4, 8, 9, 18, 32, 64, 255, 1024) if whole else ():
+                answer = _descriptor(device, kind, index, length)
+                if answer != whole[: min(length, _own_length(whole))] and length <= 0xFF:
+                    stale.append(f"descriptor {kind:02X}h/{index}: {len(answer)} of {length} bytes")
+                elif len(answer) > max(len(whole), _own_length(whole)):
+                    stale.append(f"descriptor {kind:02X}h/{index}: {len(answer)} bytes")
+    if stale:
+        step.seen["stale"] = stale[:4]
+
+
+def _own_length(descriptor: bytes) -> int:
+    """Return how long a descriptor says it is."""
+    is_configuration = descriptor[1] in (
+        DescriptorType.CONFIGURATION,
+        DescriptorType.OTHER_SPEED_CONFIGURATION,
+    )
+    if is_configuration and len(descriptor) >= 4:
+        return int.from_bytes(descriptor[2:4], "little")
+    return descriptor[0]
+
+
+def _descriptor(device: object, kind: int, index: int, length: int) -> bytes:
+    try:
+        answer = device.ctrl_transfer(0x80, 6, kind << 8 | index, 0x0409 if index else 0, length)  # type: ignore[attr-defined]
+    except OSError:
+        return b""
+    return bytes(answer)

@@ -1,0 +1,184 @@
+"""The scheme `model:`: emulated drives in this process, and the one place where both sides meet.
+
+model:native                          a fresh drive of a profile
+model:native+counter-after-check      with seeded weaknesses
+model:native+./my_part.py:MyCounter   with a part of the user's own
+model:FILE.sed                        one that outlives the process
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import usb.core
+
+from firmware_model import profiles
+from firmware_model.emulated_drive import EmulatedDrive
+from firmware_model.firmware.parts import PartClass, PartError, check_fit, part_for
+from firmware_model.hardware.entropy import NoiseSource, SeededNoise
+from firmware_model.hardware.sedfile import SedFile, SedFileError, SedFileInUse
+from host_driver.attachment import Attachment, OpenOptions
+from host_driver.backends.in_process import InProcess
+from host_driver.bulk_only import BulkOnlyTransport
+from host_driver.errors import Disconnected, DriveInUse, NotFound, TransportError
+from host_driver.trace import Verbose, traced
+from host_driver.transport import CommandTransport
+
+if TYPE_CHECKING:
+    from usb.backend import IBackend
+
+
+_OF_USERS_CODE = (
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """What follows `model:`: a profile or a file, and what is replaced in the drive."""
+
+    base: str
+    changes: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, rest: str) -> ModelName:
+        """Return the name in `rest`; raise ValueError when there is none."""
+        base, *changes = rest.split("+")
+        if not base or not all(changes):
+            raise ValueError(f"model:{rest} is not model:PROFILE[+DEFECT...] or model:FILE.sed")
+        return cls(base, tuple(changes))
+
+    @property
+    def is_file(self) -> bool:
+        return self.base.endswith(".sed") or "/" in self.base or os.sep in self.base
+
+    def parts(self) -> Mapping[str, PartClass]:
+        """Return the parts that are replaced; raise NotFound or PartError where one can't be."""
+        from firmware_model.defects import DEFECTS
+
+        replaced: dict[str, PartClass] = {}
+        for change in self.changes:
+            if change.partition(":")[0].endswith(".py"):
+                own = load_class(change)
+                changed: Mapping[str, PartClass] = {part_for(own): own}
+            elif change in DEFECTS:
+                changed = DEFECTS[change].parts
+            else:
+                raise NotFound(f"no defect {change!r}; see `sedlab defects list`")
+            for part, replacement in changed.items():
+                check_fit(part, replacement)
+                if part in replaced:
+                    raise PartError(f"the {part} is replaced twice")
+                replaced[part] = replacement
+        return replaced
+
+
+def load_class(text: str) -> PartClass:
+    """Return the class that `path.py:Class` names; raise PartError where there is none."""
+    path_text, _, name = text.partition(":")
+    path = Path(path_text)
+    if not path.is_file():
+        raise PartError(f"{path}: no such file")
+    module = _module(path)
+    found = getattr(module, name, None)
+    if not isinstance(found, type):
+        raise PartError(f"{path}: no class {name!r}; write it as {path}:CLASS")
+    return found
+
+
+def _module(path: Path) -> ModuleType:
+    name = f"sedlab_user_part_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PartError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except _OF_USERS_CODE as wrong:
+        raise PartError(f"{path}: {type(wrong).__name__}: {wrong}") from wrong
+    return module
+
+
+def fresh_drive(
+    name: ModelName, noise: NoiseSource, kdf_iterations: int | None = None
+) -> EmulatedDrive:
+    """Return a new drive of a profile with its replaced parts, without power."""
+    try:
+        profile = profiles.load(name.base)
+    except profiles.ProfileError as unknown:
+        raise NotFound(str(unknown)) from None
+    return EmulatedDrive.new(profile, noise, name.parts(), kdf_iterations)
+
+
+def open_file(path: Path, parts: Mapping[str, PartClass]) -> tuple[SedFile, EmulatedDrive]:
+    """Open a drive's file; raise DriveInUse, NotFound or TransportError where that can't be."""
+    try:
+        file = SedFile.open(path)
+    except SedFileInUse as refused:
+        raise DriveInUse(str(refused)) from None
+    except SedFileError as refused:
+        if not path.exists():
+            hint = f"sedlab new {path} --profile native"
+            raise NotFound(f"{path}: no such drive; `{hint}` makes one") from None
+        raise TransportError(str(refused)) from None
+    try:
+        profile = profiles.parse(file.profile_text)
+        noise = SeededNoise(os.urandom(32))
+        drive = EmulatedDrive(file.board(noise, profile.timing), profile, parts)
+    except profiles.ProfileError as wrong:
+        file.close()
+        raise TransportError(f"{path}: its profile is none: {wrong}") from None
+    return file, drive
+
+
+def attach(rest: str, options: OpenOptions) -> Attachment:
+    """Reach the drive that `model:REST` names: giving it power is a power-up."""
+    name = ModelName.parse(rest)
+    with ExitStack() as closing:
+        if name.is_file:
+            file, drive = open_file(Path(name.base), name.parts())
+            closing.callback(file.close)
+        else:
+            drive = fresh_drive(name, SeededNoise(os.urandom(32)))
+        drive.power_on()
+        closing.callback(drive.power_off)
+        backend: IBackend = InProcess([drive])
+        if options.trace is not None:
+            backend = traced(backend, options.trace, closing)
+        transport = transport_to(drive, backend)
+        if options.on_exchange is not None:
+            transport = Verbose(transport, options.on_exchange)
+        return Attachment(
+            transport=transport,
+            operator=drive,
+            is_trusted=not name.is_file,
+            serial=drive.serial,
+            destroys_data=True,
+            close=closing.pop_all().close,
+        )
+
+
+def transport_to(drive: EmulatedDrive, backend: IBackend) -> CommandTransport:
+    """Return the way to a drive through pyusb, as to any other device on a bus."""
+    usb_id = drive.profile.usb
+    device = usb.core.find(backend=backend, idVendor=usb_id.vendor_id, idProduct=usb_id.product_id)
+    if device is None:
+        raise Disconnected("the drive does not answer: it lost power while it started")
+    return BulkOnlyTransport(device)
