@@ -150,26 +150,33 @@ class _Change:
             salt = draw(SECRET_BYTES)
             self._first = (refund_key(mek), salt)
         self._stretched = {slot: keys._stretch(pin, salt) for slot, pin in pins.items()}
+        self._records: list[KeyRecord] = []
 
     def draw(self) -> None:
         """Draw new slot secrets beside the live ones."""
         draw = self._keys._entropy.draw
         self._element.draw_spare({slot: draw(SECRET_BYTES) for slot in self._stretched})
 
-    def store(self) -> None:
-        """Write the keys wrapped for the new PINs; the duress slot wraps noise."""
+    def wrap(self) -> None:
+        """Wrap the keys for the new PINs; the duress slot gets noise."""
         keys, state = self._keys, self._element.state
-        keep = {(Slot(i), each.generation) for i, each in enumerate(state.slots)}
-        keep |= {(slot, state.slots[slot].generation + 1) for slot in self._stretched}
+        draw = keys._entropy.draw
         for slot, stretched in self._stretched.items():
-            salt = keys._entropy.draw(SALT_BYTES)
+            salt = draw(SALT_BYTES)
             answer = self._element.spare_answer(slot, stretched)
             kek = keys._kek(slot, answer, stretched, salt)
-            key = keys._entropy.draw(len(self._mek)) if slot is Slot.DURESS else self._mek
+            key = draw(len(self._mek)) if slot is Slot.DURESS else self._mek
             wrapped = keys._parts.wrapping.wrap(kek, key)
             generation = state.slots[slot].generation + 1
-            record = KeyRecord(slot, generation, state.epoch, salt, wrapped)
-            keys._store.write(record, frozenset(keep))
+            self._records.append(KeyRecord(slot, generation, state.epoch, salt, wrapped))
+
+    def store(self) -> None:
+        """Write the wrapped keys; what no slot names any more may go."""
+        slots = self._element.state.slots
+        keep = {(Slot(i), each.generation) for i, each in enumerate(slots)}
+        keep |= {(record.slot, record.generation) for record in self._records}
+        for record in self._records:
+            self._keys._store.write(record, frozenset(keep))
 
     def commit(self) -> None:
         """Make the new secrets the live ones, in one step with the log record."""

@@ -101,8 +101,12 @@ class SlotChange(Protocol):
         """Draw new slot secrets beside the live ones."""
         ...
 
+    def wrap(self) -> None:
+        """Wrap the keys for the new PINs, in memory."""
+        ...
+
     def store(self) -> None:
-        """Write the keys wrapped for the new PINs."""
+        """Write the wrapped keys."""
         ...
 
     def commit(self) -> None:

@@ -97,6 +97,7 @@ class NewBeforeOld:
 
     def change(self, steps: SlotChange) -> None:
         steps.draw()
+        steps.wrap()
         steps.store()
         steps.commit()
         steps.finish()
