@@ -152,7 +152,7 @@ def _service_action_in(cdb: bytes) -> Command | Sense:
 
 def _report_luns(cdb: bytes) -> Command | Sense:
     length = _number(cdb, 6, 4)
-    return INVALID_FIELD_IN_CDB if cdb[2] > 2 or length < 16 else ReportLuns(length)
+    return INVALID_FIELD_IN_CDB if cdb[2] > 2 or length < 16 else ReportLuns(length, cdb[2])
 
 
 def _format_unit(cdb: bytes) -> Command | Sense:

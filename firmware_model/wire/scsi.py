@@ -262,12 +262,17 @@ class SynchronizeCache:
 
 @dataclass(frozen=True, slots=True)
 class ReportLuns:
-    """SPC-4 6.33."""
+    """SPC-4 6.33; `select` 1 asks for well-known units alone."""
 
     allocation_length: int = 16
+    select: int = 0
 
     def encode(self) -> bytes:
-        return b"\xa0" + bytes(5) + self.allocation_length.to_bytes(4, "big") + bytes(2)
+        return (
+            bytes((0xA0, 0, self.select, 0, 0, 0))
+            + self.allocation_length.to_bytes(4, "big")
+            + bytes(2)
+        )
 
 
 @dataclass(frozen=True, slots=True)
