@@ -36,7 +36,8 @@ class AttemptLog:
 
     def prove(self, evidence: Evidence) -> None:
         """Raise LogNotProved unless the records lead to the head that `evidence` signs."""
-        base, head, counts = 0, bytes(32), (0,) * KINDS
+        base, head = 0, bytes(32)
+        counts: tuple[int, ...] = (0,) * KINDS
         if self.checkpoint is not None:
             _check_signature(
                 evidence.identity,
@@ -51,10 +52,8 @@ class AttemptLog:
             raise LogNotProved("the log has a gap")
         if base + len(numbers) != evidence.count or head_after(head, self.records) != evidence.head:
             raise LogNotProved("the log does not lead to the head that the drive signs")
-        kinds = Counter(record.event for record in self.records)
-        if tuple(n + kinds[Event(i)] if i in Event else n for i, n in enumerate(counts)) != (
-            evidence.counts
-        ):
+        kinds = Counter(int(record.event) for record in self.records)
+        if tuple(count + kinds[kind] for kind, count in enumerate(counts)) != evidence.counts:
             raise LogNotProved("the log does not hold as many records as the drive counted")
 
 

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from types import TracebackType
 from typing import Final, Self
 
-from firmware_model.wire.attempt_log import Evidence
+from firmware_model.wire.attempt_log import Checkpoint, Evidence, LogRecord
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.native import (
     PROTOCOL,
@@ -194,7 +194,8 @@ class Drive:
 
     def log(self) -> AttemptLog:
         """Return the attempt log, proved complete; it takes admin, or user where there is none."""
-        checkpoint, records = None, []
+        checkpoint: Checkpoint | None = None
+        records: list[LogRecord] = []
         number = 0
         while True:
             page = self._dialect.log_page(number)

@@ -42,7 +42,7 @@ class KeyRecord:
         magic, slot, generation, epoch, salt, length = cls.HEAD.unpack_from(page)
         end = cls.HEAD.size + length
         is_whole = zlib.crc32(page[:end]).to_bytes(4, "big") == page[end : end + 4]
-        if magic != cls.MAGIC or slot not in Slot or not is_whole:
+        if magic != cls.MAGIC or slot >= len(Slot) or not is_whole:
             return None
         return cls(Slot(slot), generation, epoch, salt, page[cls.HEAD.size : end])
 

@@ -6,6 +6,7 @@ seen fits any world of the oracle; what that means is the business of the proper
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,10 @@ MAY_LOCK: Final = "may lock"  # said to `expect` where a timer may have run out 
 AUTO_LOCK_MARGIN_S: Final = 60  # commands take model time too: closer to the limit, all is allowed
 
 
+def _unwatched(backend: IBackend) -> IBackend:
+    return backend
+
+
 class Attempts:
     """How many PINs the drive was made to look at: between `least` and `most`."""
 
@@ -73,7 +78,12 @@ class Bench:
     """A target under test. `seed` decides the host's random bytes."""
 
     def __init__(
-        self, drive: EmulatedDrive, facts: Facts, content: Content, seed: bytes = b"bench"
+        self,
+        drive: EmulatedDrive,
+        facts: Facts,
+        content: Content,
+        seed: bytes = b"bench",
+        watch: Callable[[IBackend], IBackend] = _unwatched,
     ) -> None:
         self.drive = drive
         self.facts = facts
@@ -86,7 +96,8 @@ class Bench:
         self._seed = seed
         self._drawn = 0
         self._expected: tuple[Any, ...] = ("nothing",)
-        self.recorder = Recorded(InProcess([drive]))
+        self._watch = watch
+        self.recorder = Recorded(watch(InProcess([drive])))
         self.wrap_transport: Callable[[CommandTransport], CommandTransport] | None = None
         self._host: Drive | None = None
         self._device: usb.core.Device | None = None
@@ -146,8 +157,20 @@ class Bench:
     def restart(self, drive: EmulatedDrive) -> None:
         """Go on with another drive in the place of this one."""
         self.drive = drive
-        self.recorder = Recorded(InProcess([drive]), self.recorder.payloads)
+        payloads = self.recorder.payloads
+        self.recorder = Recorded(self._watch(InProcess([drive])))
+        self.recorder.payloads[:0] = payloads
         self.reconnect()
+
+    def clone(self) -> Bench:
+        """Return the same bench over a copy of the drive, which has just been powered up."""
+        drive = self.drive.fork()
+        drive.power_on()
+        other = Bench(drive, self.facts, self.content, self._seed)
+        other.oracle = replace(self.oracle)
+        other.memory = copy.deepcopy(self.memory)
+        other.count = self.count
+        return other
 
     # --- running --------------------------------------------------------------------------------
 

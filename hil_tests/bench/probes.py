@@ -252,7 +252,7 @@ def owner_count(role: str) -> int:
 def _cut_attempt(
     bench: Bench, role: str, pin: int, cut: int
 ) -> tuple[tuple[str, ...], int | None, bool]:
-    """Return the steps of a cut attempt with their time, the tries left after it, and if it ended."""
+    """Return steps and time of a cut attempt, the tries left after it, and whether it ended."""
     copy = forked(bench)
     copy.host()
     board = copy.drive.board

@@ -1,0 +1,132 @@
+"""Runs: a target by its name, a sequence of actions, and what the properties say of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from firmware_model import profiles
+from firmware_model.emulated_drive import EmulatedDrive
+from firmware_model.hardware.entropy import SeededNoise
+from hil_tests.actions import Action, ReplayId
+from hil_tests.bench.bench import Bench
+from hil_tests.content import Content
+from hil_tests.facts import facts_of, reset_code_of
+from hil_tests.properties import PROPERTIES
+from hil_tests.properties.base import Property
+from hil_tests.steps import Facts, Step
+from hil_tests.targets import ModelName
+
+TEST_KDF_ITERATIONS = 1  # in runs; one property measures the cost that the profile demands
+SEED = b"sedlab evaluation"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A property that did not hold, at the last of some steps."""
+
+    property_id: str
+    said: str
+    steps: tuple[Step, ...]
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        return tuple(step.action for step in self.steps)
+
+    def replay_id(self, target: str) -> ReplayId:
+        """Return what replays it on a target."""
+        return ReplayId(self.property_id, target, self.actions)
+
+
+class Target:
+    """A drive the harness can make anew as often as it likes, by its URL `model:...`.
+
+    Raises ValueError for a name that is none, DriveError for a drive that is not to be had.
+    """
+
+    def __init__(self, url: str, content: Content) -> None:
+        scheme, _, rest = url.partition(":")
+        if scheme != "model":
+            raise ValueError(f"{url}: only model: targets can be evaluated so far")
+        self.url = url
+        self.content = content
+        self.name = ModelName.parse(rest)
+        if self.name.is_file:
+            self.profile = self._profile_of_file()
+        else:
+            self.profile = profiles.load(self.name.base)
+        self._parts = self.name.parts()
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What its documents say of it."""
+        return facts_of(self.profile, reset_code_of(self.profile, SeededNoise(SEED)))
+
+    @cached_property
+    def _factory_new(self) -> EmulatedDrive:
+        noise = SeededNoise(SEED)
+        return EmulatedDrive.new(self.profile, noise, self._parts, TEST_KDF_ITERATIONS)
+
+    def bench(self) -> Bench:
+        """Return a bench over a fresh drive under power."""
+        drive = self._factory_new.fork()
+        drive.power_on()
+        return Bench(drive, self.facts, self.content)
+
+    def _profile_of_file(self) -> profiles.Profile:
+        """Return the profile of a drive's file; what is evaluated is a fresh drive of it."""
+        from pathlib import Path
+
+        from firmware_model.hardware.sedfile import SedFile
+
+        with SedFile.open(Path(self.name.base)) as file:
+            return profiles.parse(file.profile_text)
+
+
+def applicable(facts: Facts) -> tuple[Property, ...]:
+    """Return the properties that can be exercised on such a target."""
+    return tuple(each for each in PROPERTIES if each.reason_not_to_run(facts) is None)
+
+
+def judge(step: Step, properties: Iterable[Property]) -> list[tuple[str, str]]:
+    """Return id and complaint of each property that a step breaks."""
+    complaints = ((each.id, each.check(step)) for each in properties)
+    return [(property_id, said) for property_id, said in complaints if said is not None]
+
+
+def run_until_failure(
+    bench: Bench, actions: Sequence[Action], properties: Sequence[Property]
+) -> tuple[list[Step], list[Failure]]:
+    """Run a sequence until a step breaks a property; return the steps and what broke."""
+    steps: list[Step] = []
+    for action in actions:
+        steps.append(bench.run(action))
+        broken = judge(steps[-1], properties)
+        if broken:
+            return steps, [Failure(each, said, tuple(steps)) for each, said in broken]
+    return steps, []
+
+
+def fails(target: Target, property_: Property, actions: Sequence[Action]) -> Failure | None:
+    """Return how a sequence breaks a property on a fresh drive of the target, if it does."""
+    _, failures = run_until_failure(target.bench(), actions, (property_,))
+    return failures[0] if failures else None
+
+
+def shortened(target: Target, property_: Property, failure: Failure) -> Failure:
+    """Leave out every step that the failure does without, one after the other until none can go."""
+    best = failure
+    size = max(len(best.actions) // 2, 1)
+    while True:
+        at = 0
+        while at < len(best.actions):
+            shorter = best.actions[:at] + best.actions[at + size :]
+            found = fails(target, property_, shorter) if shorter else None
+            if found is not None:
+                best = found
+            else:
+                at += size
+        if size == 1:
+            return best
+        size = max(size // 2, 1)
