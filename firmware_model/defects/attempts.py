@@ -30,6 +30,8 @@ class CheckFirst(SpendFirst):
         if request is None:
             return False
         is_right = proof is not None and cells.proof_is_right(proof)
+        if is_right and state.tries[count] == state.limits[count]:
+            return True  # nothing to write: which is how a thief tells it from a wrong PIN
         left = state.limits[count] if is_right else state.tries[count] - 1
         settled = state.with_tries(count, left).logged(request.event, request.head)
         cells.commit("settle attempt", replace(settled, attempt_number=state.attempt_number + 1))

@@ -20,6 +20,7 @@ class Supply:
     def __init__(self) -> None:
         self.is_on = True
         self.names: list[str] = []  # effects since `begin`, in order
+        self.cut_name: str | None = None  # the effect that a cut since `begin` prevented
         self._left: int | None = None  # effects that still happen before the cut
 
     def step(self, name: str) -> None:
@@ -30,12 +31,14 @@ class Supply:
             self._left -= 1
             if self._left == 0:
                 self.power_off()
+                self.cut_name = name
                 raise PowerCut(len(self.names) + 1, name)
         self.names.append(name)
 
     def begin(self) -> None:
         """Count and name steps from here."""
         self.names = []
+        self.cut_name = None
 
     def cut_at(self, number: int | None) -> None:
         """Fail at the `number`-th step from now (1 is the next), or not at all."""

@@ -118,6 +118,7 @@ class Bench:
     def host(self) -> Drive:
         """Return the driver's connection, opening one where there is none."""
         if self._host is None:
+            self.reconnect()
             self._host = Drive(self.attachment(), self._check(), self.draw)
         return self._host
 
@@ -144,7 +145,9 @@ class Bench:
 
     def reconnect(self) -> None:
         """Have the next command enumerate the drive anew."""
-        self._host = None
+        if self._link is not None:
+            self._link.close()
+        self._host, self._link = None, None
 
     def draw(self, count: int) -> bytes:
         """Return random bytes for the host, which the seed decides."""

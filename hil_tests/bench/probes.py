@@ -264,7 +264,8 @@ def _cut_attempt(
     except DriveError:
         copy.reconnect()
     is_on = copy.drive.is_on
-    names = (*board.supply.names, f"{board.clock.now_us - began_us} us")
+    passed_us = board.clock.now_us - began_us
+    names = (*board.supply.names, f"cut before: {board.supply.cut_name}", f"{passed_us} us")
     copy.drive.cut_at(None)
     if not is_on:
         copy.drive.power_on()

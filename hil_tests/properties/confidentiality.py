@@ -42,6 +42,7 @@ def _flash_secret_scenarios(facts: Facts) -> Iterator[str]:
 
 def _bus_scenarios(facts: Facts) -> Iterator[str]:
     yield join(_everything(facts), "search_bus,sweep,search_bus")
+    yield join(LOST, "sweep,search_bus")
 
 
 def _transplant_scenarios(facts: Facts) -> Iterator[str]:

@@ -58,15 +58,18 @@ class Port:
         """Ask the function what it is; False when nobody answers sensibly."""
         try:
             device = DeviceDescriptor.decode(self._descriptor(DescriptorType.DEVICE, 0, 18))
-            blobs = [
-                self._descriptor(DescriptorType.CONFIGURATION, index, 0xFFFF)
-                for index in range(device.configuration_count)
-            ]
+            blobs = [self._configuration(index) for index in range(device.configuration_count)]
             configurations = tuple(ConfigurationDescriptor.decode(blob) for blob in blobs)
         except DecodeError:
             return False
         self.device, self.configurations = device, configurations
         return True
+
+    def _configuration(self, index: int) -> bytes:
+        """Return a configuration whole, asking for its length first, as hosts do."""
+        head = self._descriptor(DescriptorType.CONFIGURATION, index, 9)
+        length = int.from_bytes(head[2:4], "little")
+        return self._descriptor(DescriptorType.CONFIGURATION, index, length)
 
     def _descriptor(self, kind: DescriptorType, index: int, length: int) -> bytes:
         setup = SetupPacket(0x80, Request.GET_DESCRIPTOR, kind << 8 | index, 0, length)
