@@ -80,7 +80,7 @@ class KeypadDialect:
     def erase(self, reset_code: str | None) -> None:
         code = (reset_code or "").replace(" ", "").replace("-", "")
         self._press(f"ERASE {_digits(code) if reset_code else 'ERASE'} UNLOCK")
-        if self.status().state is not State.ERASED:
+        if self.status().state is not State.ERASED or not self._is_content():
             raise CommandRefused("not erased: it takes an open drive or the right reset code")
 
     def set_read_only(self, is_read_only: bool) -> None:
