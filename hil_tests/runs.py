@@ -42,15 +42,16 @@ class Failure:
 class Target:
     """A drive the harness can make anew as often as it likes, by its URL `model:...`.
 
+    `content` is the user's own; without one, it is the register.
     Raises ValueError for a name that is none, DriveError for a drive that is not to be had.
     """
 
-    def __init__(self, url: str, content: Content) -> None:
+    def __init__(self, url: str, content: Content | None = None) -> None:
         scheme, _, rest = url.partition(":")
         if scheme != "model":
             raise ValueError(f"{url}: only model: targets can be evaluated so far")
         self.url = url
-        self.content = content
+        self._content = content
         self.name = ModelName.parse(rest)
         if self.name.is_file:
             self.profile = self._profile_of_file()
@@ -64,6 +65,15 @@ class Target:
         return facts_of(self.profile, reset_code_of(self.profile, SeededNoise(SEED)))
 
     @cached_property
+    def content(self) -> Content:
+        """What runs write: the user's own content, or the start of the register."""
+        return self._content or Content.register_slice()
+
+    def whole_content(self) -> Content:
+        """What is stored and searched for once: the user's own content, or the whole register."""
+        return self._content or Content.register()
+
+    @cached_property
     def _factory_new(self) -> EmulatedDrive:
         noise = SeededNoise(SEED)
         return EmulatedDrive.new(self.profile, noise, self._parts, TEST_KDF_ITERATIONS)
@@ -72,7 +82,7 @@ class Target:
         """Return a bench over a fresh drive under power."""
         drive = self._factory_new.fork()
         drive.power_on()
-        return Bench(drive, self.facts, self.content)
+        return Bench(drive, self.facts, self.content, self.whole_content)
 
     def _profile_of_file(self) -> profiles.Profile:
         """Return the profile of a drive's file; what is evaluated is a fresh drive of it."""

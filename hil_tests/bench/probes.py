@@ -75,22 +75,22 @@ def search_bus(bench: Bench, step: Step) -> None:
 
 def store_register(bench: Bench, step: Step) -> None:
     """Store the whole content in a copy of the drive, take its power, and search its flash."""
-    copy = forked(bench)
+    copy, content = forked(bench), bench.whole_content()
     pin = next(iter(PINS))
     try:
         if copy.host().dialect != "none":
             copy.host().unlock(pin)
-        blocks = min(bench.content.block_count, bench.facts.block_count)
+        blocks = min(content.block_count, bench.facts.block_count)
         for first in range(0, blocks, CHUNK_BLOCKS):
             last = min(first + CHUNK_BLOCKS, blocks)
-            copy.host().write(first, bench.content.blocks(first, last - first))
+            copy.host().write(first, content.blocks(first, last - first))
         copy.host().flush()
     except DriveError as refused:
         step.detail = f"not stored: {refused}"
         return
     copy.drive.power_off()
     step.seen["searched_bytes"] = blocks * BLOCK_BYTES
-    found = content_in(copy.drive.board, bench.content.data)
+    found = content_in(copy.drive.board, content.data)
     if found:
         step.seen["content_in_flash"] = found[:8]
 

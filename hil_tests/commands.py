@@ -1,0 +1,269 @@
+"""The verbs of the harness: evaluate, replay, defects."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from hil_tests.evaluate import Progress
+    from hil_tests.report.values import Evaluation
+
+DEPTHS = ("survey", "quick", "standard", "deep")
+DEFAULT_OUT = Path("sedlab-report")
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.option("--depth", type=click.Choice(DEPTHS), default="standard", show_default=True)
+@click.option("--jobs", type=click.IntRange(1, 64), help="Targets judged at the same time.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT_OUT,
+    show_default=True,
+    help="Folder for report.html, report.json, junit.xml and traces.",
+)
+@click.option(
+    "--content",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Store and search for this file instead of the register of residents.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def evaluate(
+    targets: tuple[str, ...],
+    depth: str,
+    jobs: int | None,
+    out: Path,
+    content: Path | None,
+    as_json: bool,
+) -> None:
+    """Attack and judge a drive: model:PROFILE, model:PROFILE+DEFECT, model:PROFILE+FILE.py:CLASS.
+
+    Exits 1 when a property failed, and names the report.
+    """
+    from rich.console import Console
+
+    from hil_tests.report import console, writers
+
+    for target in targets:
+        _target(target)  # wrong names are told before any long work
+    evaluations = _evaluate_all(targets, depth, jobs or 2, content, out)
+    paths = writers.write_all(evaluations, out)
+    if as_json:
+        click.echo(paths.json.read_text("utf-8"))
+    else:
+        screen = Console()
+        for each in evaluations:
+            screen.print(console.scorecard(each))
+        click.echo(f"report: {paths.html}")
+    if any(each.failed for each in evaluations):
+        sys.exit(1)
+
+
+def _target(url: str, content: Path | None = None) -> Any:
+    from hil_tests.content import Content
+    from hil_tests.runs import Target
+
+    return Target(url, None if content is None else Content.of_file(content))
+
+
+def _evaluate_all(
+    targets: tuple[str, ...], depth: str, jobs: int, content: Path | None, out: Path
+) -> list[Evaluation]:
+    """Judge each target, several at a time where there are several."""
+    today = date.today().isoformat()  # noqa: DTZ011 - the day where the report is written
+    plan = [(url, depth, content, out, today) for url in targets]
+    if len(targets) == 1:
+        with _progress(targets[0]) as progress:
+            return [_evaluate_one(*plan[0], progress)]
+    pool: Executor
+    with ProcessPoolExecutor(min(jobs, len(plan)), get_context("spawn")) as pool:
+        running = {pool.submit(_evaluate_one, *each): each[0] for each in plan}
+        done = []
+        for future, url in running.items():
+            done.append(future.result())
+            click.echo(f"{url}: {done[-1].summary}", err=True)
+        return done
+
+
+def _evaluate_one(
+    url: str,
+    depth: str,
+    content: Path | None,
+    out: Path,
+    today: str,
+    progress: Progress | None = None,
+) -> Evaluation:
+    from hil_tests.evaluate import evaluate as run
+    from hil_tests.report.writers import folder_name
+
+    shown = progress or _lines(url)
+    traces = out / "traces" / folder_name(url)
+    return run(_target(url, content), depth=depth, date=today, traces=traces, progress=shown)
+
+
+@contextmanager
+def _progress(url: str) -> Iterator[Progress]:
+    """A bar on a terminal, a line for each thing that is done otherwise."""
+    if not sys.stderr.isatty():
+        yield _lines(url)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<60}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(url)
+
+        def show(doing: str, done: int, of: int) -> None:
+            bar.update(task, description=doing, completed=done, total=of)
+
+        yield show
+
+
+def _lines(url: str) -> Progress:
+    said: set[str] = set()
+
+    def show(doing: str, done: int, of: int) -> None:
+        if doing not in said:
+            said.add(doing)
+            click.echo(f"{url}: {doing}", err=True)
+
+    return show
+
+
+@click.command()
+@click.argument("replay_id")
+@click.argument("target", required=False)
+@click.option(
+    "--content",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The content of the evaluation, where it was not the register.",
+)
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what crosses the bus to a pcap file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def replay(
+    replay_id: str, target: str | None, content: Path | None, trace: Path | None, as_json: bool
+) -> None:
+    """Run the steps of a finding again, on its own target or on another.
+
+    Exits 1 when it fails again, and 0 when it passes.
+    """
+    from hil_tests.actions import ReplayId
+    from hil_tests.evaluate import replay as run
+    from hil_tests.evaluate import write_trace
+
+    wanted = ReplayId.parse(replay_id)
+    url = target or wanted.target
+    again = _target(url, content)
+    failure = run(again, wanted.property_id, wanted.actions)
+    if trace is not None:
+        write_trace(again, wanted.actions, trace)
+    lines = [] if failure is None else [step.line() for step in failure.steps]
+    if as_json:
+        said = None if failure is None else failure.said
+        click.echo(json.dumps({"target": url, "failed": said, "steps": lines}, indent=2))
+    elif failure is None:
+        click.echo(f"passed: {wanted.property_id} holds on {url}")
+    else:
+        click.echo("\n".join(lines))
+        click.echo(f"failed: {failure.property_id}: {failure.said}")
+    if failure is not None:
+        sys.exit(1)
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def defects(context: click.Context) -> None:
+    """Weaknesses that can be seeded into a model."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_defects)
+
+
+@defects.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+def list_defects(as_json: bool = False) -> None:
+    """Every defect, with the profile to seed it into and the property that finds it."""
+    from firmware_model.defects import DEFECTS
+
+    if as_json:
+        click.echo(json.dumps([_described(name) for name in DEFECTS], indent=2))
+        return
+    width = max(map(len, DEFECTS))
+    for name, defect in DEFECTS.items():
+        click.echo(f"{name:<{width}}  {defect.profile:<7} {defect.killed_by}")
+
+
+@defects.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def show_defect(name: str, as_json: bool) -> None:
+    """One defect: what it does, where it was published, which parts it replaces."""
+    from firmware_model.defects import DEFECTS
+
+    if name not in DEFECTS:
+        raise click.UsageError(f"no defect {name!r}; see `sedlab defects list`")
+    described = _described(name)
+    if as_json:
+        click.echo(json.dumps(described, indent=2))
+        return
+    for label, text in described.items():
+        click.echo(f"{label:<10} {text}")
+    click.echo(f"\nsedlab evaluate model:{described['profile']}+{name}")
+
+
+@defects.command("matrix")
+@click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the matrix as JSON.")
+def matrix(jobs: int, as_json: bool) -> None:
+    """Judge every defect by every property's scenarios: which find which."""
+    from firmware_model.defects import DEFECTS
+
+    found: dict[str, list[str]] = {}
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        running = {name: pool.submit(_broken_by, name) for name in DEFECTS}
+        for name, future in running.items():
+            found[name] = future.result()
+            if not as_json:
+                mark = " " if DEFECTS[name].killed_by in found[name] else "!"
+                click.echo(f"{mark} {name}: {', '.join(found[name]) or 'nothing'}")
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    missed = [name for name, by in found.items() if DEFECTS[name].killed_by not in by]
+    if missed:
+        raise click.ClickException(f"not found by their own property: {', '.join(missed)}")
+
+
+def _broken_by(name: str) -> list[str]:
+    from firmware_model.defects import DEFECTS
+    from hil_tests.evaluate import broken_properties
+
+    return broken_properties(_target(f"model:{DEFECTS[name].profile}+{name}"))
+
+
+def _described(name: str) -> dict[str, str]:
+    from firmware_model.defects import DEFECTS
+
+    defect = DEFECTS[name]
+    return {
+        "name": name,
+        "what": defect.sentence,
+        "published": defect.citation,
+        "profile": defect.profile,
+        "parts": ", ".join(defect.parts),
+        "found by": defect.killed_by,
+    }

@@ -1,0 +1,250 @@
+"""An evaluation: every property's own scenarios, then the state machine, then the findings.
+
+Scenarios are short runs written to break one property; every step of them is judged by all. What
+breaks is shortened until no step can go, run once more with a trace, and named by a replay id.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from hil_tests.actions import PINS, Action, parse_steps
+from hil_tests.bench.bench import Bench
+from hil_tests.content import pins_in
+from hil_tests.machines import search
+from hil_tests.properties import BY_ID, PROPERTIES
+from hil_tests.properties.base import Property
+from hil_tests.report.values import Evaluation, Finding, Outcome, Verdict
+from hil_tests.runs import (
+    TEST_KDF_ITERATIONS,
+    Failure,
+    Target,
+    applicable,
+    fails,
+    run_until_failure,
+    shortened,
+)
+from hil_tests.steps import Facts, Step
+
+EXAMPLES: Final = {"survey": 0, "quick": 60, "standard": 600, "deep": 20_000}
+DEPTHS: Final = tuple(EXAMPLES)
+SEARCHES_MAX: Final = 6  # times the machine goes on after a property broke
+FINDINGS_MAX: Final = 3  # of one property: the shortest
+
+Progress = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
+
+
+@dataclass
+class Tally:
+    """What an evaluation has done so far."""
+
+    runs: Counter[str] = field(default_factory=Counter)  # by property
+    failures: dict[str, list[Failure]] = field(default_factory=dict)
+    steps: int = 0
+    cuts: int = 0
+    searched_bytes: int = 0
+
+    def add(self, steps: Sequence[Step], failures: Sequence[Failure]) -> None:
+        """Count the steps of a run, and keep what broke."""
+        self.steps += len(steps)
+        self.cuts += sum(step.action.cut is not None for step in steps)
+        self.searched_bytes += sum(int(step.seen.get("searched_bytes", 0)) for step in steps)
+        for failure in failures:
+            self.failures.setdefault(failure.property_id, []).append(failure)
+
+
+def evaluate(
+    target: Target,
+    *,
+    depth: str = "standard",
+    date: str,
+    traces: Path | None = None,
+    progress: Progress = lambda doing, done, of: None,
+) -> Evaluation:
+    """Judge a target by every property it can be judged by.
+
+    `traces` is a folder for the pcap files of findings. Raises ValueError for content that holds
+    one of the test PINs: no dump of it could be searched for PINs.
+    """
+    clashing = pins_in(target.whole_content(), PINS)
+    if clashing:
+        raise ValueError(f"the content holds the test PIN {clashing[0]}: choose another file")
+    tally = Tally()
+    properties = applicable(target.facts)
+    _run_scenarios(target, properties, tally, progress)
+    _run_machine(target, properties, tally, EXAMPLES[depth], progress)
+    findings = _findings(target, tally, traces, progress)
+    verdicts = tuple(_verdict(target, each, tally, findings) for each in PROPERTIES)
+    return Evaluation(
+        target=target.url,
+        title=target.profile.title,
+        date=date,
+        figures=_figures(target, tally, depth),
+        verdicts=verdicts,
+    )
+
+
+def scenarios_of(property_: Property, facts: Facts) -> list[str]:
+    """Return the different scenarios of a property."""
+    return list(dict.fromkeys(property_.scenarios(facts)))
+
+
+def _run_scenarios(
+    target: Target, properties: Sequence[Property], tally: Tally, progress: Progress
+) -> None:
+    """Run every scenario, judged by all; and once more by its own property, if that was cut off."""
+    plan = [(each, text) for each in properties for text in scenarios_of(each, target.facts)]
+    for done, (property_, text) in enumerate(plan):
+        progress(f"scenarios of {property_.id}", done, len(plan))
+        actions = parse_steps(text)
+        steps, failures = run_until_failure(target.bench(), actions, properties)
+        tally.add(steps, failures)
+        tally.runs[property_.id] += 1
+        is_own = any(failure.property_id == property_.id for failure in failures)
+        if failures and not is_own:
+            tally.add(*run_until_failure(target.bench(), actions, (property_,)))
+    progress("scenarios", len(plan), len(plan))
+
+
+def _run_machine(
+    target: Target,
+    properties: Sequence[Property],
+    tally: Tally,
+    examples: int,
+    progress: Progress,
+) -> None:
+    """Have Hypothesis look for what the scenarios did not think of."""
+    for number in range(SEARCHES_MAX if examples else 0):
+        left = [each for each in properties if each.id not in tally.failures]
+        progress(f"state machine, {examples} runs", number, SEARCHES_MAX)
+        failure, step_count = search(target, left, examples)
+        tally.steps += step_count
+        for each in left:
+            tally.runs[each.id] += examples
+        if failure is None:
+            break
+        tally.failures[failure.property_id] = [failure]
+    progress("state machine", SEARCHES_MAX, SEARCHES_MAX)
+
+
+def _findings(
+    target: Target, tally: Tally, traces: Path | None, progress: Progress
+) -> dict[str, tuple[Finding, ...]]:
+    """Shorten what broke, and write it down."""
+    found: dict[str, tuple[Finding, ...]] = {}
+    for done, (property_id, failures) in enumerate(tally.failures.items()):
+        progress(f"shortening {property_id}", done, len(tally.failures))
+        property_ = BY_ID[property_id]
+        few = sorted(failures, key=lambda failure: len(failure.actions))[:FINDINGS_MAX]
+        short = [shortened(target, property_, failure) for failure in few]
+        different = {str(each.replay_id(target.url)): each for each in short}
+        found[property_id] = tuple(
+            _finding(target, replay_id, failure, traces, number)
+            for number, (replay_id, failure) in enumerate(different.items(), 1)
+        )
+    return found
+
+
+def _finding(
+    target: Target, replay_id: str, failure: Failure, traces: Path | None, number: int
+) -> Finding:
+    trace = None
+    if traces is not None:
+        trace = f"{failure.property_id}-{number}.pcap"
+        write_trace(target, failure.actions, traces / trace)
+    return Finding(
+        property_id=failure.property_id,
+        said=failure.said,
+        replay_id=replay_id,
+        lines=tuple(step.line() for step in failure.steps),
+        trace=trace,
+    )
+
+
+def write_trace(target: Target, actions: Sequence[Action], path: Path) -> None:
+    """Run a sequence with all that crosses the bus in a pcap file, on the drive's own clock."""
+    from host_driver.trace import TracedBackend
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:
+        plain = target.bench()
+        drive = plain.drive
+        bench = Bench(
+            drive,
+            target.facts,
+            target.content,
+            target.whole_content,
+            watch=lambda inner: TracedBackend(inner, stream, lambda: drive.board.clock.now_us),
+        )
+        bench.run_all(actions)
+
+
+def _verdict(
+    target: Target,
+    property_: Property,
+    tally: Tally,
+    findings: dict[str, tuple[Finding, ...]],
+) -> Verdict:
+    reason = property_.reason_not_to_run(target.facts) or ""
+    expected = target.profile.expected_failures.get(property_.id)
+    outcome = Outcome.PASSED
+    if reason:
+        outcome = Outcome.NOT_EXERCISED
+    elif property_.id in findings:
+        outcome = Outcome.FAILED
+        reason = f"as its profile expects: {expected}" if expected is not None else ""
+    elif expected is not None:
+        reason = "its profile expects it to fail"
+    return Verdict(
+        property_id=property_.id,
+        sentence=property_.sentence,
+        block=property_.block.value,
+        requirements=property_.requirements,
+        outcome=outcome,
+        reason=reason,
+        is_expected=expected is not None,
+        runs=tally.runs[property_.id],
+        findings=findings.get(property_.id, ()),
+    )
+
+
+def _figures(target: Target, tally: Tally, depth: str) -> dict[str, str]:
+    facts = target.facts
+    guesses = " + ".join(f"{limit} as {role}" for role, limit in facts.limits.items())
+    searched = f"{tally.searched_bytes:,} bytes of the {target.whole_content().name}"
+    full = f"{facts.kdf_iterations:,} iterations in one property"
+    figures = {
+        "Depth": f"{depth}, {EXAMPLES[depth]} runs of the state machine",
+        "Steps run and judged": f"{tally.steps:,}",
+        "Power cuts in scenarios": f"{tally.cuts:,}",
+        "Content stored and searched for": searched,
+        "PBKDF2 cost": f"{TEST_KDF_ITERATIONS} iteration in runs, {full}",
+        "Guesses before the limit": f"{sum(facts.limits.values())} ({guesses})" if guesses else "",
+        "What the bench could do": ", ".join(sorted(each.value for each in facts.capabilities)),
+    }
+    return {name: text for name, text in figures.items() if text}
+
+
+def replay(target: Target, property_id: str, actions: Sequence[Action]) -> Failure | None:
+    """Run a sequence on a fresh drive; return how it breaks the property, if it does.
+
+    Raises ValueError for a property that there is not, or that the target can't be judged by.
+    """
+    property_ = BY_ID.get(property_id)
+    if property_ is None:
+        raise ValueError(f"no property {property_id!r}; there are {', '.join(BY_ID)}")
+    reason = property_.reason_not_to_run(target.facts)
+    if reason is not None:
+        raise ValueError(f"{property_id} is not exercised on {target.url}: {reason}")
+    return fails(target, property_, actions)
+
+
+def broken_properties(target: Target) -> list[str]:
+    """Return the properties that the scenarios break, without the state machine."""
+    tally = Tally()
+    _run_scenarios(target, applicable(target.facts), tally, lambda doing, done, of: None)
+    return sorted(tally.failures)
