@@ -71,10 +71,10 @@ def evaluate(
 
 
 def _target(url: str, content: Path | None = None) -> Any:
-    from hil_tests.content import Content
+    from hil_tests.content import load
     from hil_tests.runs import Target
 
-    return Target(url, None if content is None else Content.of_file(content))
+    return Target(url, None if content is None else load(content))
 
 
 def _evaluate_all(

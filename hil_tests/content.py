@@ -1,244 +1,331 @@
-"""Real content: a register of residents to store, and the search for it in a dump.
+"""What is stored on a drive under test, and the exact search for it in dumps of its flash.
 
-The register is shaped like the one lost in Amagasaki in June 2022: 465,177 residents with number,
-name, birth date, address, account and tax figures. It is generated, the same on every machine, and
-nobody's data.
+Content stands in a dump when the two share a window of 16 bytes at any alignment, of which 8 or
+more are distinct: fewer are filling, found everywhere. PINs and keys are searched as needles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+import numpy as np
+from numpy.typing import NDArray
 
-    Words: TypeAlias = npt.NDArray[np.uint64]
+from hil_tests.actions import PINS
+from hil_tests.register import RESIDENTS, register
 
-RESIDENTS: Final = 465_177
-RECORD_BYTES: Final = 128
 BLOCK_BYTES: Final = 512
 WINDOW_BYTES: Final = 16
-DISTINCT_MIN: Final = 8  # a window of fewer different bytes stands in much that is no content
-SLICE_RESIDENTS: Final = 16_384  # 2 MiB: what runs write of the register
-CONTENT_BYTES_MAX: Final = 4 << 30
-_PIECE: Final = 8  # bytes; a common window holds at least one whole aligned piece of the content
-_CHUNK: Final = 4 << 20
+DISTINCT_MIN: Final = 8
+PIECE_BYTES: Final = 8
+NUMBERED: Final = 16_384  # blocks that runs may take by number, all of them different
+CONTENT_BYTES_MAX: Final = 128 << 20  # beyond, the index would not leave memory for others
+NEEDLE_BYTES_MIN: Final = 6  # fewer stand in 64 MiB of noise by chance
 
-_FAMILY: Final = (
-    "ABE", "AOKI", "ENDO", "FUJII", "FUKUDA", "GOTO", "HARA", "HASEGAWA", "HAYASHI", "IKEDA",
-    "INOUE", "ISHII", "ITO", "KATO", "KIMURA", "KOBAYASHI", "KONDO", "MAEDA", "MATSUMOTO", "MIURA",
-    "MORI", "MURAKAMI", "NAKAGAWA", "NAKAMURA", "NISHIMURA", "OGAWA", "OKADA", "OTA", "SAITO",
-    "SAKAMOTO", "SASAKI", "SATO", "SHIMIZU", "SUZUKI", "TAKAHASHI", "TANAKA", "UEDA", "WATANABE",
-    "YAMADA", "YAMAMOTO",
-)  # fmt: skip
-_GIVEN: Final = (
-    "AKIRA", "AOI", "AYUMI", "CHIE", "DAIKI", "EMI", "FUMIO", "HANA", "HARUKA", "HIROSHI",
-    "ICHIRO", "JUN", "KAORI", "KAZUO", "KEIKO", "KENJI", "MAKOTO", "MARI", "MEGUMI", "MINORU",
-    "NAOKI", "NOBORU", "REI", "RYO", "SAKURA", "SATOSHI", "SHOTA", "TADASHI", "TAKASHI", "YUKI",
-)  # fmt: skip
-_TOWN: Final = (
-    "HIGASHI", "NISHI", "MINAMI", "KITA", "NAKA", "HON", "SHIN", "KAMI", "SHIMO", "OKI",
-    "TSUKAGUCHI", "MUKO", "SONODA", "TACHIBANA", "OSHO", "INABA", "NANAMATSU", "KUISE",
-)  # fmt: skip
+CHUNK_BYTES: Final = 1 << 18  # numpy's scratch stays in the cache
+PAIRS_AT_ONCE: Final = 16_384
+FEW: Final = 32  # places of a piece that are compared one by one
+NEIGHBOURS_MAX: Final = 4 << 20
+TABLE_BITS_MAX: Final = 27
+SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
+
+Bytes = NDArray[np.uint8]
+Words = NDArray[np.uint64]
+Places = NDArray[np.int64]
 
 
 class ContentError(ValueError):
-    """A file can't be the content; the message says why."""
+    """A file that can't serve as content: says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is stored and searched for."""
+    """Bytes to store, in blocks of 512. Compared and shown by name."""
 
     name: str
-    data: bytes
+    data: bytes = field(repr=False)
+    _stamped: frozenset[int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise ContentError(f"{self.name}: there is nothing in it")
+        seen: set[bytes] = set()
+        stamped = set()
+        for number in range(min(NUMBERED, self.block_count)):
+            block = self.blocks(number, 1)
+            if block in seen or len(set(block)) < DISTINCT_MIN:
+                stamped.add(number)
+            seen.add(block)
+        object.__setattr__(self, "_stamped", frozenset(stamped))
 
     @property
     def block_count(self) -> int:
-        """How many blocks of 512 bytes it fills."""
         return -(-len(self.data) // BLOCK_BYTES)
 
-    def block(self, number: int) -> bytes:
-        """Return one block; numbers beyond the end begin again."""
-        return self.blocks(number % self.block_count, 1)
-
     def blocks(self, first: int, count: int) -> bytes:
-        """Return blocks that follow each other; the last is filled with zeros."""
-        end = (first + count) * BLOCK_BYTES
-        return self.data[first * BLOCK_BYTES : end].ljust(count * BLOCK_BYTES, b"\0")
+        """Return `count` blocks as they are, the last one padded with zeros."""
+        data = self.data[first * BLOCK_BYTES : (first + count) * BLOCK_BYTES]
+        return data + bytes(-len(data) % BLOCK_BYTES)
 
-    @classmethod
-    def register(cls) -> Content:
-        """Return the whole register, 59.5 MB."""
-        return cls(f"register of {RESIDENTS:,} residents", _register(0, RESIDENTS))
+    def block(self, number: int) -> bytes:
+        """Return the block that runs know by `number`: all below 16,384 are different.
 
-    @classmethod
-    def register_slice(cls) -> Content:
-        """Return the start of the register, 2 MiB: enough for runs."""
-        return cls("slice of the register", _register(0, SLICE_RESIDENTS))
+        A run must tell by a block's bytes which one it is. So beyond the end of short content its
+        blocks come again, and these, repeated blocks and blocks of filling end in a stamp.
+        """
+        block = self.blocks(number % self.block_count, 1)
+        if number < self.block_count and number not in self._stamped:
+            return block
+        stamp = b"block %09d\n" % number
+        return block[: -len(stamp)] + stamp
 
-    @classmethod
-    def of_file(cls, path: Path) -> Content:
-        """Return a file of the user's; raise ContentError when it can't be the content."""
-        try:
-            size = path.stat().st_size
-            if size > CONTENT_BYTES_MAX:
-                raise ContentError(f"{path}: content of more than 4 GiB is not searched for")
-            data = path.read_bytes()
-        except OSError as refused:
-            raise ContentError(f"{path}: {refused.strerror or refused}") from None
-        blocks = {data[at : at + BLOCK_BYTES] for at in range(0, min(len(data), 1 << 20), 512)}
-        if len(blocks) < 300:
-            raise ContentError(
-                f"{path}: too little to tell blocks apart: 300 different ones or more"
-            )
-        return cls(path.name, data)
-
-
-def _draw(count: int, first: int, salt: int) -> Words:
-    """Return 64 well-mixed bits for each number: SplitMix64 (Steele, Lea, Flood, 2014)."""
-    import numpy as np
-
-    with np.errstate(over="ignore"):
-        z = np.arange(first, first + count, dtype=np.uint64) + np.uint64(salt << 32)
-        z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    def slice(self, first: int, count: int) -> bytes:
+        """Return blocks `first` to `first + count - 1` as runs write them."""
+        return b"".join(self.block(number) for number in range(first, first + count))
 
 
 @cache
-def _register(first: int, count: int) -> bytes:
-    """Return records of 128 characters: fixed fields between semicolons, a line each."""
-    import numpy as np
-
-    rows = np.full((count, RECORD_BYTES), ord(" "), np.uint8)
-    numbers = np.arange(first, first + count, dtype=np.uint64)
-
-    def digits(at: int, width: int, values: Words) -> None:
-        for place in range(width):
-            scale = np.uint64(10 ** (width - 1 - place))
-            rows[:, at + place] = (values // scale % np.uint64(10)).astype(np.uint8) + ord("0")
-
-    def words(at: int, width: int, table: tuple[str, ...], values: Words) -> None:
-        padded = np.array([list(word[:width].ljust(width).encode()) for word in table], np.uint8)
-        rows[:, at : at + width] = padded[(values % np.uint64(len(table))).astype(np.int64)]
-
-    def draw(salt: int, least: int, most: int) -> Words:
-        span = np.uint64(most - least + 1)
-        return _draw(count, first, salt) % span + np.uint64(least)
-
-    digits(0, 11, numbers * np.uint64(97) + np.uint64(10_000_000_019))
-    words(12, 10, _FAMILY, _draw(count, first, 1))
-    words(23, 8, _GIVEN, _draw(count, first, 2))
-    digits(32, 4, draw(3, 1925, 2021))
-    digits(36, 2, draw(4, 1, 12))
-    digits(38, 2, draw(5, 1, 28))
-    words(41, 10, _TOWN, _draw(count, first, 6))
-    for at, width, salt, most in ((52, 1, 7, 9), (54, 2, 8, 40), (57, 4, 9, 1204)):
-        digits(at, width, draw(salt, 1, most))
-    digits(62, 4, draw(10, 1, 9999))
-    digits(67, 3, draw(11, 1, 899))
-    digits(71, 7, draw(12, 1_000_000, 9_999_999))
-    for at, salt in ((79, 13), (88, 14), (97, 15)):
-        digits(at, 8, draw(salt, 0, 19_999_999))
-    digits(106, 10, _draw(count, first, 16) % np.uint64(10**10))
-    digits(117, 9, _draw(count, first, 17) % np.uint64(10**9))
-    for at in (11, 22, 31, 40, 51, 53, 56, 61, 66, 70, 78, 87, 96, 105, 116):
-        rows[:, at] = ord(";")
-    rows[:, 126] = ord(";")
-    rows[:, 127] = ord("\n")
-    return rows.tobytes()
+def default_content() -> Content:
+    """Return the register of 465,177 residents, about 60 MB; built once in a process."""
+    return Content(f"register of {RESIDENTS:,} invented residents", register())
 
 
-class ContentIndex:
-    """Content, prepared to be found: exact, at any alignment in content and dump."""
+def load(path: Path) -> Content:
+    """Return a file of the user's as content; raise ContentError where it can't serve."""
+    try:
+        if not path.is_file():
+            raise ContentError(f"{path}: no such file")
+        if path.stat().st_size > CONTENT_BYTES_MAX:
+            raise ContentError(f"{path}: content has at most {CONTENT_BYTES_MAX >> 20} MiB")
+        data = path.read_bytes()
+    except OSError as refused:
+        raise ContentError(f"{path}: {refused.strerror}") from None
+    if not any(part.any() for part in _rich_windows(np.frombuffer(data, np.uint8))):
+        raise ContentError(f"{path}: too uniform, it could not be told from filling in a dump")
+    return Content(path.name, data)
 
-    def __init__(self, content: bytes) -> None:
-        import numpy as np
 
-        self._content = content
-        pieces = np.frombuffer(content, "<u8", len(content) // _PIECE)
-        self._pieces: Words = np.unique(pieces)
-        self._shift = np.uint64(64 - max(12, int(self._pieces.size).bit_length() + 3))
-        self._may = np.zeros(1 << int(np.uint64(64) - self._shift), np.bool_)
-        self._may[self._hash(self._pieces)] = True
-        self._judged: dict[bytes, int] = {}  # window -> where it stands in the content, or -1
-
-    def _hash(self, pieces: Words) -> Words:
-        import numpy as np
-
-        with np.errstate(over="ignore"):
-            return (pieces * np.uint64(0x9E3779B97F4A7C15)) >> self._shift
-
-    def find(self, dump: bytes, at_most: int = 4) -> list[tuple[int, int]]:
-        """Return offsets in dump and content of common windows: 16 bytes, 8 of them different."""
-        found: list[tuple[int, int]] = []
-        for begin in range(0, len(dump), _CHUNK):
-            chunk = dump[begin : begin + _CHUNK + WINDOW_BYTES]
-            for place in self._candidates(chunk):
-                hit = self._around(chunk, place)
-                if hit is not None:
-                    found.append((begin + hit[0], hit[1]))
-                    if len(found) == at_most:
-                        return found
-        return found
-
-    def _candidates(self, chunk: bytes) -> Iterable[int]:
-        """Give places in a chunk where some aligned piece of the content begins."""
-        import numpy as np
-
-        places: list[int] = []
-        for shift in range(_PIECE):
-            count = (len(chunk) - shift) // _PIECE
-            if count <= 0:
-                continue
-            words = np.frombuffer(chunk, "<u8", count, shift)
-            likely = np.flatnonzero(self._may[self._hash(words)])
-            if likely.size:
-                at = np.searchsorted(self._pieces, words[likely])
-                at = np.minimum(at, self._pieces.size - 1)
-                exact = likely[self._pieces[at] == words[likely]]
-                places += (exact * _PIECE + shift).tolist()
-        return sorted(places)
-
-    def _around(self, chunk: bytes, place: int) -> tuple[int, int] | None:
-        """Return the first common window that holds the piece at `place`."""
-        for begin in range(max(place - _PIECE, 0), place + 1):
-            window = chunk[begin : begin + WINDOW_BYTES]
-            if len(window) < WINDOW_BYTES or len(set(window)) < DISTINCT_MIN:
-                continue
-            if window not in self._judged:
-                self._judged[window] = self._content.find(window)
-            if self._judged[window] >= 0:
-                return begin, self._judged[window]
-        return None
+# --- PINs and keys ------------------------------------------------------------------------------
 
 
 def pin_needles(pin: str) -> dict[str, bytes]:
-    """Return the forms in which a PIN may stand somewhere, by their names."""
-    forms = {"text": pin.encode(), "UTF-16": pin.encode("utf-16-le")}
-    if pin.isdecimal():
-        even = pin if len(pin) % 2 == 0 else pin + "0"
-        packed = bytes.fromhex(even)
-        forms["BCD"] = packed
-        forms["BCD, low digit first"] = bytes((b & 0xF) << 4 | b >> 4 for b in packed)
-        forms["one digit a byte"] = bytes(int(digit) for digit in pin)
-    return forms
+    """Return a PIN in every usual form, by the form's name; forms below 6 bytes are left out."""
+    text = pin.encode()
+    needles = {
+        "text": text,
+        "UTF-16LE": pin.encode("utf-16-le"),
+        "UTF-16BE": pin.encode("utf-16-be"),
+        "its MD5": hashlib.md5(text, usedforsecurity=False).digest(),
+        "its SHA-1": hashlib.sha1(text, usedforsecurity=False).digest(),
+        "its SHA-256": hashlib.sha256(text).digest(),
+    }
+    if pin.isascii() and pin.isdigit():
+        digits = [int(digit) for digit in pin]
+        filled = pin + "f" * (len(pin) % 2)
+        needles |= {
+            "BCD": bytes.fromhex("0" * (len(pin) % 2) + pin),
+            "BCD with filler": bytes.fromhex(filled),
+            "swapped BCD": bytes.fromhex("".join(b + a for a, b in _two_by_two(filled))),
+            "a byte a digit": bytes(digits),
+            "USB key codes": bytes(0x1E + (digit - 1) % 10 for digit in digits),
+            "USB keypad codes": bytes(0x59 + (digit - 1) % 10 for digit in digits),
+        }
+        if len(pin) <= 19:
+            needles["big-endian number"] = int(pin).to_bytes(8, "big")
+            needles["little-endian number"] = int(pin).to_bytes(8, "little")
+    return {form: needle for form, needle in needles.items() if len(needle) >= NEEDLE_BYTES_MIN}
+
+
+def _two_by_two(text: str) -> Iterator[tuple[str, str]]:
+    return zip(text[::2], text[1::2], strict=True)
 
 
 def find_needles(data: bytes, needles: Mapping[str, bytes]) -> list[str]:
-    """Return the names of those that stand in `data`, forwards or backwards."""
-    return [name for name, needle in needles.items() if needle in data or needle[::-1] in data]
+    """Return the names of the needles that stand in `data`."""
+    return [name for name, needle in needles.items() if needle in data]
 
 
-def pins_in(content: Content, pins: Iterable[str]) -> list[str]:
-    """Return the PINs that occur in the content, in any of their forms."""
-    return [
-        pin for pin in pins if any(needle in content.data for needle in pin_needles(pin).values())
-    ]
+def pins_in(content: bytes, pins: Iterable[str] = PINS) -> tuple[str, ...]:
+    """Return the PINs that content holds in some form: finding these in data proves nothing."""
+    return tuple(pin for pin in pins if find_needles(content, pin_needles(pin)))
+
+
+# --- content ------------------------------------------------------------------------------------
+
+
+def _rich_windows(data: Bytes) -> Iterator[NDArray[np.bool_]]:
+    """Give, chunk by chunk, whether the 16 bytes from each place on have 8 or more distinct.
+
+    A window's distinct bytes are those whose last equal byte lies before the window.
+    """
+    for start in range(0, len(data) - WINDOW_BYTES + 1, CHUNK_BYTES):
+        part = data[start : start + CHUNK_BYTES + WINDOW_BYTES - 1]
+        gap = np.full(len(part), WINDOW_BYTES, np.uint8)  # back to the last equal byte
+        for back in range(1, WINDOW_BYTES):
+            is_equal = (part[back:] == part[:-back]).view(np.uint8)
+            np.minimum(gap[back:], WINDOW_BYTES - is_equal * (WINDOW_BYTES - back), out=gap[back:])
+        windows = len(part) - WINDOW_BYTES + 1
+        distinct = np.zeros(windows, np.uint8)
+        for place in range(WINDOW_BYTES):
+            distinct += gap[place : place + windows] > place
+        yield distinct >= DISTINCT_MIN
+
+
+def _windows_at(data: Bytes, places: Places) -> Bytes:
+    """Return the 16 bytes from each place on, a row each."""
+    return data[places[:, None] + np.arange(WINDOW_BYTES)]
+
+
+def _are_rich(windows: Bytes) -> NDArray[np.bool_]:
+    ordered = np.sort(windows, axis=1)
+    distinct = (ordered[:, 1:] != ordered[:, :-1]).sum(axis=1) + 1
+    return np.asarray(distinct >= DISTINCT_MIN)
+
+
+class ContentIndex:
+    """Content, prepared to be found in any number of dumps.
+
+    Each window of 16 bytes holds a whole piece of 8 that begins at a multiple of 8 of the content,
+    at most 7 bytes after the window does. Only such pieces are indexed; a dump is looked through
+    at every byte, and where a piece stands, the window around it decides.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content: Bytes = np.frombuffer(content, np.uint8)
+        numbers = np.flatnonzero(self._serving())
+        words = np.ndarray(len(content) // PIECE_BYTES, "<u8", content)[numbers]
+        order = np.argsort(words, kind="stable")
+        self._pieces: Words = words[order]
+        self._places = (numbers[order] * PIECE_BYTES).astype(np.int32)
+        bits = min(TABLE_BITS_MAX, max(10, (len(words) * 16).bit_length()))
+        self._shift = np.uint64(64 - bits)
+        self._table = np.zeros(1 << bits, np.bool_)
+        self._table[self._hash(self._pieces)] = True
+        self._neighbours: dict[int, list[tuple[Words, Places]]] = {}
+        self._neighbour_count = 0
+
+    def _serving(self) -> NDArray[np.bool_]:
+        """Return whether each piece is the first one of some window that counts."""
+        before = np.zeros(PIECE_BYTES - 1, np.bool_)
+        rich = np.concatenate((before, *_rich_windows(self._content)))
+        rows = np.concatenate((rich, np.zeros(-len(rich) % PIECE_BYTES, np.bool_)))
+        return rows.view(np.uint64) != 0
+
+    def _hash(self, words: Words) -> NDArray[np.int64]:
+        return (words * SPREAD >> self._shift).view(np.int64)
+
+    def find(self, data: bytes) -> list[tuple[int, int]]:
+        """Return places in `data` and in the content of some windows they share; none: no window.
+
+        All places come from one chunk of `data`: a dump of plaintext is told by its first page.
+        """
+        if not len(self._pieces):
+            return []
+        for start in range(0, len(data) - WINDOW_BYTES + 1, CHUNK_BYTES):
+            chunk = data[start : start + CHUNK_BYTES + WINDOW_BYTES - 1]
+            words: Words = np.ndarray(len(chunk) - PIECE_BYTES + 1, "<u8", chunk, strides=(1,))
+            at = np.flatnonzero(self._table[self._hash(words)])
+            if not len(at):
+                continue
+            first = np.searchsorted(self._pieces, words[at])
+            is_piece = self._pieces[np.minimum(first, len(self._pieces) - 1)] == words[at]
+            if is_piece.any():
+                found = self._around(chunk, at[is_piece], first[is_piece])
+                if found:
+                    return sorted((start + place, origin) for place, origin in found)
+        return []
+
+    def _around(self, chunk: bytes, at: Places, first: Places) -> list[tuple[int, int]]:
+        """Return shared windows around pieces that stand `at` places of a chunk."""
+        data = np.frombuffer(chunk, np.uint8)
+        count = np.searchsorted(self._pieces, self._pieces[first], side="right") - first
+        few = np.flatnonzero(count <= FEW)
+        starts = (0, *range(64, len(few), PAIRS_AT_ONCE))  # what is everywhere is found at once
+        for begin, end in zip(starts, (*starts[1:], len(few)), strict=True):
+            part = few[begin:end]
+            pair = np.repeat(part, count[part])
+            rank = np.arange(len(pair)) - np.repeat(
+                np.cumsum(count[part]) - count[part], count[part]
+            )
+            places = self._places[first[pair] + rank].astype(np.int64)
+            found = self._shared(data, at[pair], places)
+            if found:
+                return found
+        many = np.flatnonzero(count > FEW)
+        for group in np.unique(first[many]).tolist():
+            members = many[first[many] == group]
+            found = self._shared_of_many(data, at[members], group, int(count[members[0]]))
+            if found:
+                return found
+        return []
+
+    def _shared(self, data: Bytes, at: Places, places: Places) -> list[tuple[int, int]]:
+        """Return the windows that count around equal pieces, compared pair by pair."""
+        left = _reach(data, at, self._content, places, range(-1, -PIECE_BYTES, -1))
+        right = _reach(data, at, self._content, places, range(PIECE_BYTES, WINDOW_BYTES))
+        found = []
+        for before in range(PIECE_BYTES):
+            pairs = np.flatnonzero((left >= before) & (right >= PIECE_BYTES - before))
+            if len(pairs):
+                rich = _are_rich(_windows_at(self._content, places[pairs] - before))
+                for pair in pairs[rich][:PIECE_BYTES].tolist():
+                    found.append((int(at[pair]) - before, int(places[pair]) - before))
+        return found
+
+    def _shared_of_many(
+        self, data: Bytes, at: Places, group: int, count: int
+    ) -> list[tuple[int, int]]:
+        """Return the windows that count around a piece with many places, by their other bytes."""
+        if group not in self._neighbours:
+            if self._neighbour_count > NEIGHBOURS_MAX:
+                self._neighbours.clear()
+                self._neighbour_count = 0
+            self._neighbour_count += count
+            self._neighbours[group] = [
+                self._others(group, count, before) for before in range(PIECE_BYTES)
+            ]
+        found = []
+        for before, (others, origins) in enumerate(self._neighbours[group]):
+            starts = at - before
+            starts = starts[(starts >= 0) & (starts <= len(data) - WINDOW_BYTES)]
+            seen = _without_piece(_windows_at(data, starts), before)
+            rank = np.searchsorted(others, seen)
+            is_shared = np.append(others, np.uint64(0))[rank] == seen
+            is_shared &= rank < len(others)
+            for which in np.flatnonzero(is_shared)[:PIECE_BYTES].tolist():
+                found.append((int(starts[which]), int(origins[rank[which]])))
+        return found
+
+    def _others(self, group: int, count: int, before: int) -> tuple[Words, Places]:
+        """Return what stands around a piece in windows that begin `before` bytes earlier."""
+        origins = self._places[group : group + count].astype(np.int64) - before
+        origins = origins[(origins >= 0) & (origins <= len(self._content) - WINDOW_BYTES)]
+        windows = _windows_at(self._content, origins)
+        rich = _are_rich(windows)
+        others, first = np.unique(_without_piece(windows[rich], before), return_index=True)
+        return others, origins[rich][first]
+
+
+def _reach(
+    data: Bytes, at: Places, content: Bytes, places: Places, steps: range
+) -> NDArray[np.int64]:
+    """Return how many bytes in a row are equal in both, by the offsets `steps`."""
+    reach = np.zeros(len(at), np.int64)
+    going = np.ones(len(at), np.bool_)
+    for step in steps:
+        there, here = at + step, places + step
+        going &= (there >= 0) & (here >= 0) & (there < len(data)) & (here < len(content))
+        going &= data.take(there, mode="clip") == content.take(here, mode="clip")
+        reach += going
+    return reach
+
+
+def _without_piece(windows: Bytes, before: int) -> Words:
+    """Return the 8 bytes of each window that are not the piece `before` bytes into it."""
+    rest = np.concatenate((windows[:, :before], windows[:, before + PIECE_BYTES :]), axis=1)
+    return np.ascontiguousarray(rest).view(np.uint64).reshape(len(windows))

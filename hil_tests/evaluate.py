@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from hil_tests.actions import PINS, Action, parse_steps
+from hil_tests.actions import Action, parse_steps
 from hil_tests.bench.bench import Bench
 from hil_tests.content import pins_in
 from hil_tests.machines import search
+from hil_tests.power import sweep_all
 from hil_tests.properties import BY_ID, PROPERTIES
 from hil_tests.properties.base import Property
 from hil_tests.report.values import Evaluation, Finding, Outcome, Verdict
@@ -28,7 +29,7 @@ from hil_tests.runs import (
     run_until_failure,
     shortened,
 )
-from hil_tests.steps import Facts, Step
+from hil_tests.steps import Capability, Facts, Step
 
 EXAMPLES: Final = {"survey": 0, "quick": 60, "standard": 600, "deep": 20_000}
 DEPTHS: Final = tuple(EXAMPLES)
@@ -45,13 +46,13 @@ class Tally:
     runs: Counter[str] = field(default_factory=Counter)  # by property
     failures: dict[str, list[Failure]] = field(default_factory=dict)
     steps: int = 0
-    cuts: int = 0
+    cuts: int = 0  # every durable step of
+    cut_scenarios: int = 0
     searched_bytes: int = 0
 
     def add(self, steps: Sequence[Step], failures: Sequence[Failure]) -> None:
         """Count the steps of a run, and keep what broke."""
         self.steps += len(steps)
-        self.cuts += sum(step.action.cut is not None for step in steps)
         self.searched_bytes += sum(int(step.seen.get("searched_bytes", 0)) for step in steps)
         for failure in failures:
             self.failures.setdefault(failure.property_id, []).append(failure)
@@ -70,12 +71,13 @@ def evaluate(
     `traces` is a folder for the pcap files of findings. Raises ValueError for content that holds
     one of the test PINs: no dump of it could be searched for PINs.
     """
-    clashing = pins_in(target.whole_content(), PINS)
+    clashing = pins_in(target.content.data)
     if clashing:
         raise ValueError(f"the content holds the test PIN {clashing[0]}: choose another file")
     tally = Tally()
     properties = applicable(target.facts)
     _run_scenarios(target, properties, tally, progress)
+    _cut_everywhere(target, tally, progress)
     _run_machine(target, properties, tally, EXAMPLES[depth], progress)
     findings = _findings(target, tally, traces, progress)
     verdicts = tuple(_verdict(target, each, tally, findings) for each in PROPERTIES)
@@ -88,16 +90,11 @@ def evaluate(
     )
 
 
-def scenarios_of(property_: Property, facts: Facts) -> list[str]:
-    """Return the different scenarios of a property."""
-    return list(dict.fromkeys(property_.scenarios(facts)))
-
-
 def _run_scenarios(
     target: Target, properties: Sequence[Property], tally: Tally, progress: Progress
 ) -> None:
     """Run every scenario, judged by all; and once more by its own property, if that was cut off."""
-    plan = [(each, text) for each in properties for text in scenarios_of(each, target.facts)]
+    plan = [(each, text) for each in properties for text in each.sequences(target.facts)]
     for done, (property_, text) in enumerate(plan):
         progress(f"scenarios of {property_.id}", done, len(plan))
         actions = parse_steps(text)
@@ -108,6 +105,16 @@ def _run_scenarios(
         if failures and not is_own:
             tally.add(*run_until_failure(target.bench(), actions, (property_,)))
     progress("scenarios", len(plan), len(plan))
+
+
+def _cut_everywhere(target: Target, tally: Tally, progress: Progress) -> None:
+    """Cut power at every durable step of every scenario of `hil_tests.power`."""
+    if Capability.CUT_POWER not in target.facts.capabilities or "PIN" not in target.facts.features:
+        return
+    for swept in sweep_all(target, progress):
+        tally.cuts += len(swept.step_names)
+        tally.cut_scenarios += 1
+        tally.add((), swept.failures)
 
 
 def _run_machine(
@@ -177,7 +184,6 @@ def write_trace(target: Target, actions: Sequence[Action], path: Path) -> None:
             drive,
             target.facts,
             target.content,
-            target.whole_content,
             watch=lambda inner: TracedBackend(inner, stream, lambda: drive.board.clock.now_us),
         )
         bench.run_all(actions)
@@ -215,12 +221,12 @@ def _verdict(
 def _figures(target: Target, tally: Tally, depth: str) -> dict[str, str]:
     facts = target.facts
     guesses = " + ".join(f"{limit} as {role}" for role, limit in facts.limits.items())
-    searched = f"{tally.searched_bytes:,} bytes of the {target.whole_content().name}"
+    searched = f"{tally.searched_bytes:,} bytes of the {target.content.name}"
     full = f"{facts.kdf_iterations:,} iterations in one property"
     figures = {
         "Depth": f"{depth}, {EXAMPLES[depth]} runs of the state machine",
         "Steps run and judged": f"{tally.steps:,}",
-        "Power cuts in scenarios": f"{tally.cuts:,}",
+        "Power cuts": f"{tally.cuts}, at every durable step of {tally.cut_scenarios} scenarios",
         "Content stored and searched for": searched,
         "PBKDF2 cost": f"{TEST_KDF_ITERATIONS} iteration in runs, {full}",
         "Guesses before the limit": f"{sum(facts.limits.values())} ({guesses})" if guesses else "",

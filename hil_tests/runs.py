@@ -11,7 +11,7 @@ from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.hardware.entropy import SeededNoise
 from hil_tests.actions import Action, ReplayId
 from hil_tests.bench.bench import Bench
-from hil_tests.content import Content
+from hil_tests.content import Content, default_content
 from hil_tests.facts import facts_of, reset_code_of
 from hil_tests.properties import PROPERTIES
 from hil_tests.properties.base import Property
@@ -66,12 +66,8 @@ class Target:
 
     @cached_property
     def content(self) -> Content:
-        """What runs write: the user's own content, or the start of the register."""
-        return self._content or Content.register_slice()
-
-    def whole_content(self) -> Content:
-        """What is stored and searched for once: the user's own content, or the whole register."""
-        return self._content or Content.register()
+        """What is stored and searched for."""
+        return self._content or default_content()
 
     @cached_property
     def _factory_new(self) -> EmulatedDrive:
@@ -82,7 +78,7 @@ class Target:
         """Return a bench over a fresh drive under power."""
         drive = self._factory_new.fork()
         drive.power_on()
-        return Bench(drive, self.facts, self.content, self.whole_content)
+        return Bench(drive, self.facts, self.content)
 
     def _profile_of_file(self) -> profiles.Profile:
         """Return the profile of a drive's file; what is evaluated is a fresh drive of it."""

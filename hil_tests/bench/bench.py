@@ -82,14 +82,12 @@ class Bench:
         drive: EmulatedDrive,
         facts: Facts,
         content: Content,
-        whole_content: Callable[[], Content],
         seed: bytes = b"bench",
         watch: Callable[[IBackend], IBackend] = _unwatched,
     ) -> None:
         self.drive = drive
         self.facts = facts
         self.content = content
-        self.whole_content = whole_content
         self.memory = Memory()
         limits = {count: facts.limits.get(count, DEFAULT_LIMIT) for count in COUNTS}
         self.oracle = Oracle(limits, facts.at_limit)
@@ -171,7 +169,7 @@ class Bench:
         """Return the same bench over a copy of the drive, which has just been powered up."""
         drive = self.drive.fork()
         drive.power_on()
-        other = Bench(drive, self.facts, self.content, self.whole_content, self._seed)
+        other = Bench(drive, self.facts, self.content, self._seed)
         other.oracle = replace(self.oracle)
         other.memory = copy.deepcopy(self.memory)
         other.count = self.count
@@ -347,7 +345,7 @@ def forked(bench: Bench, drive: EmulatedDrive | None = None) -> Bench:
     """Return a bench over a copy of the drive as it is in flash and element, just powered up."""
     other_drive = bench.drive.fork() if drive is None else drive
     other_drive.power_on()
-    other = Bench(other_drive, bench.facts, bench.content, bench.whole_content, b"fork")
+    other = Bench(other_drive, bench.facts, bench.content, b"fork")
     other.oracle = replace(bench.oracle)
     other.oracle.act("lock")
     other.memory.numbers = bench.memory.numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
@@ -44,15 +45,18 @@ def dumped(board: Board) -> Iterator[tuple[str, bytes]]:
 
 
 def content_in(board: Board, content: bytes) -> list[str]:
-    """Return where 16 bytes of content stand in a dump."""
+    """Return where 16 bytes of content stand in a dump, at most a few places."""
     if not content:
         return []
-    index = ContentIndex(content)
-    found = []
-    for place, data in dumped(board):
-        for at, _ in index.find(data)[:1]:
-            found.append(f"{place} byte {at}")
-    return found
+    names, ends, parts = [], [], []
+    end = 0
+    for name, data in dumped(board):
+        end += len(data)
+        names.append(name)
+        ends.append(end)
+        parts.append(data)
+    hits = ContentIndex(content).find(b"".join(parts))
+    return [f"{names[bisect_right(ends, at)]}" for at, _ in hits]
 
 
 def secrets_in(bench: Bench, places: Iterator[tuple[str, bytes]]) -> list[str]:
@@ -75,7 +79,7 @@ def search_bus(bench: Bench, step: Step) -> None:
 
 def store_register(bench: Bench, step: Step) -> None:
     """Store the whole content in a copy of the drive, take its power, and search its flash."""
-    copy, content = forked(bench), bench.whole_content()
+    copy, content = forked(bench), bench.content
     pin = next(iter(PINS))
     try:
         if copy.host().dialect != "none":

@@ -46,6 +46,10 @@ class Property:
     features: frozenset[str] = frozenset()
     capabilities: frozenset[Capability] = frozenset()
 
+    def sequences(self, facts: Facts) -> list[str]:
+        """Return the different scenarios for a target."""
+        return list(dict.fromkeys(self.scenarios(facts)))
+
     def reason_not_to_run(self, facts: Facts) -> str | None:
         """Return what is lacking to exercise this property, or None."""
         lacking = sorted(each.value for each in self.capabilities - facts.capabilities)
