@@ -64,6 +64,8 @@ def _locked_scenarios(facts: Facts) -> Iterator[str]:
     yield "read-0-1"
     yield join(LOST, "read-0-8,write-0-9-8")
     yield join(STORED, "power_cycle,read-0-8,sweep")
+    for event in ("lock", "suspend", "unplug", "reset"):
+        yield join(STORED, event, "read-0-8,write-0-9-8")
 
 
 def _event_scenarios(facts: Facts) -> Iterator[str]:
@@ -81,6 +83,9 @@ def _wrong_scenarios(facts: Facts) -> Iterator[str]:
 
 
 def _right_scenarios(facts: Facts) -> Iterator[str]:
+    if Capability.CUT_POWER in facts.capabilities:
+        for cut in range(1, 5):
+            yield join(STORED, f"erase@{cut},unlock-user-0,set_pin-user-0,unlock-user-0")
     yield join(LOST, "unlock-user-0,read-0-8,power_cycle,unlock-user-1,unlock-user-0,read-0-8")
     yield "set_pin-user-0,unlock-user-0,set_pin-user-5,lock,unlock-user-0,unlock-user-5"
     yield join(
@@ -90,6 +95,7 @@ def _right_scenarios(facts: Facts) -> Iterator[str]:
 
 
 def _owner_scenarios(facts: Facts) -> Iterator[str]:
+    yield "set_pin-user-5,unlock-user-5,lock,unlock-user-5"
     yield "set_pin-user-10,set_pin-user-11,set_pin-user-7,set_pin-user-0,unlock-user-0"
     policy = [
         name
