@@ -94,7 +94,9 @@ def sweep(target: Target, scenario: CutScenario, properties: Sequence[Property])
         ran, broken = run_until_failure(target.bench(), scenario.actions(cut), properties)
         failures += broken
         if not broken and ran[scenario.index].outcome is not Outcome.CUT:
-            raise AssertionError(f"{scenario.name}: the cut at step {cut} of {names} did not happen")
+            raise AssertionError(
+                f"{scenario.name}: the cut at step {cut} of {names} did not happen"
+            )
     return Swept(scenario, names, tuple(failures))
 
 
