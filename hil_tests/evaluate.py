@@ -29,7 +29,7 @@ from hil_tests.runs import (
     run_until_failure,
     shortened,
 )
-from hil_tests.steps import Capability, Facts, Step
+from hil_tests.steps import Capability, Step
 
 EXAMPLES: Final = {"survey": 0, "quick": 60, "standard": 600, "deep": 20_000}
 DEPTHS: Final = tuple(EXAMPLES)

@@ -168,11 +168,11 @@ def replay_unlock(bench: Bench, step: Step) -> None:
 def sweep(bench: Bench, step: Step) -> None:
     """Send every opcode, and every native channel and operation, without a PIN.
 
-    On an open drive only the vendor's opcodes: the others would do what they are there for.
+    Where the medium is ready, only the vendor's opcodes: the others do what they are there for.
     """
     opened: list[str] = []
     leaked: list[str] = []
-    is_closed = not any(world.state == "unlocked" for world in bench.worlds)
+    is_closed = bench.host().disk.test_unit_ready() is not None
     before = bench.status()
     for cdb in _cdbs(is_closed):
         for data_out, in_length in ((b"", IN_BYTES), (bytes(IN_BYTES), 0)):

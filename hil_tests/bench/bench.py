@@ -245,6 +245,8 @@ class Bench:
             expected = tuple("ok" if each else "refused" for each in told if each is not None)
             seen = "ok" if success else step.outcome.value
             step.mismatches.append(Mismatch("outcome", expected, seen))
+            if success and verb == "erase":  # whoever asked, what was stored is gone
+                oracle.branches = tuple((s, replace(w, data={})) for s, w in oracle.branches)
         self._look(step)
         self._note_erase(step)
 

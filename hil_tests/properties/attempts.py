@@ -30,10 +30,10 @@ def _forgets_tries(step: Step) -> str | None:
 
 
 def _exceeds_limit(step: Step) -> str | None:
-    if step.verb not in ("unlock", "recover"):
+    if step.verb not in ("unlock", "recover", "read"):
         return None
     if step.opened and (step.erased_by == "limit" or _is_blocked(step)):
-        return f"{step.action} opened a drive whose tries were used up"
+        return f"{step.action} succeeded on a drive whose tries were used up"
     wrong = step.mismatch("state")
     if wrong and set(wrong.expected) <= {"erased", "blocked"} and not step.is_tampered:
         return f"the last try was spent, and the drive is {wrong.seen}"

@@ -14,7 +14,9 @@ NO_KEY_ROWS = ("EE/AA FPT_KYP_EXT.1", "UFD-4", "FCS_CKM.4 / _EXT.4")
 
 
 def _is_read_back(step: Step) -> str | None:
-    return None if step.is_tampered else found("leaked", "content was answered")(step)
+    if step.is_tampered or step.verb == "read":  # READ is what locking is about
+        return None
+    return found("leaked", "content was answered")(step)
 
 
 def _everything(facts: Facts) -> str:

@@ -30,6 +30,9 @@ def _stays_open(step: Step) -> str | None:
     wrong = step.mismatch("state")
     if wrong and wrong.seen == "unlocked" and step.verb in LOCKING_VERBS:
         return f"still open after {step.action}"
+    was_lost = all(world.state == "locked" for world in step.before)
+    if step.verb == "read" and step.opened and was_lost:
+        return f"{step.action} succeeded after what should have locked the drive"
     return None
 
 
@@ -144,6 +147,7 @@ PROPERTIES = (
         scenarios=_wrong_scenarios,
         requirements=("UFD-7", "AA FCS_AFA_EXT.1"),
         weaknesses=("empty-or-default-master-credential", "unlock-verdict-on-host"),
+        features=frozenset({"PIN"}),
     ),
     Property(
         id="right-pin-opens",
@@ -152,6 +156,7 @@ PROPERTIES = (
         check=_refuses_right,
         scenarios=_right_scenarios,
         requirements=("AA FCS_AFA_EXT.1",),
+        features=frozenset({"PIN"}),
     ),
     Property(
         id="owner-is-obeyed",
@@ -160,6 +165,7 @@ PROPERTIES = (
         check=_refuses_owner,
         scenarios=_owner_scenarios,
         requirements=("EE FCS_CKM.1(DEK)", "F-SVC-1"),
+        features=frozenset({"PIN"}),
     ),
     Property(
         id="no-command-opens",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -18,31 +18,28 @@ _MARKS = {
 
 def scorecard(evaluation: Evaluation) -> RenderableType:
     """Return verdicts by block, the figures, and a command for each finding."""
-    table = Table(
-        title=f"{evaluation.target}: {escape(evaluation.title)}",
-        caption=evaluation.summary,
-        show_header=False,
-        title_justify="left",
-        caption_justify="left",
-    )
-    table.add_column(width=4)
-    table.add_column(no_wrap=True)
-    table.add_column()
+    parts: list[RenderableType] = [
+        Text(),
+        Text.assemble((evaluation.target, "bold"), f"  {evaluation.title}"),
+    ]
     for block, verdicts in evaluation.blocks.items():
-        table.add_section()
-        table.add_row("", Text(block, style="bold"), "")
+        parts += [Text(), Text(block, style="bold")]
         for verdict in verdicts:
             mark, style = _MARKS[verdict.outcome]
-            said = verdict.reason or verdict.sentence
-            if verdict.findings:
-                said = verdict.findings[0].said
-            table.add_row(Text(mark, style=style), verdict.property_id, Text(said))
+            parts.append(Text.assemble("  ", (f"{mark:<5}", style), verdict.property_id))
+            said = verdict.findings[0].said if verdict.findings else ""
+            for line in filter(None, (said, verdict.reason)):
+                parts.append(Padding(Text(line, style="dim"), (0, 0, 0, 7)))
+            for finding in verdict.findings[:1]:
+                # One line however long: it is there to be copied.
+                replay = Text(f"sedlab replay '{finding.replay_id}'", no_wrap=True)
+                replay.overflow = "ignore"
+                parts.append(Padding(replay, (0, 0, 0, 7)))
     figures = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    figures.add_column(no_wrap=True, style="dim")
+    figures.add_column()
     for name, text in evaluation.figures.items():
-        figures.add_row(Text(name, style="dim"), Text(text))
-    replays = [
-        Text(f"sedlab replay '{finding.replay_id}'", overflow="fold")
-        for verdict in evaluation.failed
-        for finding in verdict.findings[:1]
-    ]
-    return Group(table, figures, *replays)
+        figures.add_row(name, Text(text))
+    style = "bold red" if evaluation.failed else "bold green"
+    parts += [Text(), figures, Text(), Text(evaluation.summary, style=style)]
+    return Group(*parts)

@@ -1,4 +1,4 @@
-"""Reports as files: report.json for programs, junit.xml for build servers, report.html for people."""
+"""Reports as files: JSON for programs, JUnit's XML for build servers, HTML for people."""
 
 from __future__ import annotations
 
