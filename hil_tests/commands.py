@@ -65,6 +65,7 @@ def evaluate(
         screen = Console()
         for each in evaluations:
             screen.print(console.scorecard(each))
+            click.echo("\n".join(console.replays(each)))
         click.echo(f"report: {paths.html}")
     if any(each.failed for each in evaluations):
         sys.exit(1)

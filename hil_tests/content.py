@@ -178,7 +178,7 @@ def _rich_windows(data: Bytes) -> Iterator[NDArray[np.bool_]]:
 
 def _windows_at(data: Bytes, places: Places) -> Bytes:
     """Return the 16 bytes from each place on, a row each."""
-    return data[places[:, None] + np.arange(WINDOW_BYTES)]
+    return np.asarray(data[places[:, None] + np.arange(WINDOW_BYTES)])
 
 
 def _are_rich(windows: Bytes) -> NDArray[np.bool_]:
@@ -214,7 +214,7 @@ class ContentIndex:
         before = np.zeros(PIECE_BYTES - 1, np.bool_)
         rich = np.concatenate((before, *_rich_windows(self._content)))
         rows = np.concatenate((rich, np.zeros(-len(rich) % PIECE_BYTES, np.bool_)))
-        return rows.view(np.uint64) != 0
+        return np.asarray(rows.view(np.uint64) != 0)
 
     def _hash(self, words: Words) -> NDArray[np.int64]:
         return (words * SPREAD >> self._shift).view(np.int64)

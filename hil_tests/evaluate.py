@@ -187,6 +187,7 @@ def write_trace(target: Target, actions: Sequence[Action], path: Path) -> None:
             watch=lambda inner: TracedBackend(inner, stream, lambda: drive.board.clock.now_us),
         )
         bench.run_all(actions)
+        bench.reconnect()
 
 
 def _verdict(

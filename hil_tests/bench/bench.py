@@ -245,7 +245,7 @@ class Bench:
             expected = tuple("ok" if each else "refused" for each in told if each is not None)
             seen = "ok" if success else step.outcome.value
             step.mismatches.append(Mismatch("outcome", expected, seen))
-            if success and verb == "erase":  # whoever asked, what was stored is gone
+            if success and verb in ("erase", "write"):  # what was stored is changed, by anybody
                 oracle.branches = tuple((s, replace(w, data={})) for s, w in oracle.branches)
         self._look(step)
         self._note_erase(step)
@@ -316,11 +316,11 @@ class Bench:
             )
 
         if not any(fits(None, world) for world in self.worlds):
-            known = {
-                b: world.data.get(b) for world in self.worlds for b in range(lba, lba + len(seen))
-            }
-            wrong = [(b, n) for b, n in enumerate(seen, lba) if known.get(b) and n not in known[b]]
-            step.mismatches.append(Mismatch("data", ("what was written",), f"other {wrong[:4]}"))
+            held = self.worlds[0].data
+            wrong = [block for block, n in enumerate(seen, lba) if n not in held.get(block, (n,))]
+            step.mismatches.append(
+                Mismatch("data", ("what was written",), f"other content in blocks {wrong[:4]}")
+            )
         else:
             self.oracle.narrow(fits)
         stale = [

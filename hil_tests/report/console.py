@@ -17,7 +17,7 @@ _MARKS = {
 
 
 def scorecard(evaluation: Evaluation) -> RenderableType:
-    """Return verdicts by block, the figures, and a command for each finding."""
+    """Return verdicts by block, and the figures."""
     parts: list[RenderableType] = [
         Text(),
         Text.assemble((evaluation.target, "bold"), f"  {evaluation.title}"),
@@ -30,11 +30,6 @@ def scorecard(evaluation: Evaluation) -> RenderableType:
             said = verdict.findings[0].said if verdict.findings else ""
             for line in filter(None, (said, verdict.reason)):
                 parts.append(Padding(Text(line, style="dim"), (0, 0, 0, 7)))
-            for finding in verdict.findings[:1]:
-                # One line however long: it is there to be copied.
-                replay = Text(f"sedlab replay '{finding.replay_id}'", no_wrap=True)
-                replay.overflow = "ignore"
-                parts.append(Padding(replay, (0, 0, 0, 7)))
     figures = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     figures.add_column(no_wrap=True, style="dim")
     figures.add_column()
@@ -43,3 +38,12 @@ def scorecard(evaluation: Evaluation) -> RenderableType:
     style = "bold red" if evaluation.failed else "bold green"
     parts += [Text(), figures, Text(), Text(evaluation.summary, style=style)]
     return Group(*parts)
+
+
+def replays(evaluation: Evaluation) -> list[str]:
+    """Return a command for each failed property, to be printed as it is."""
+    return [
+        f"sedlab replay '{finding.replay_id}'"
+        for verdict in evaluation.failed
+        for finding in verdict.findings[:1]
+    ]
