@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from firmware_model.firmware.controller import DriveController
 from firmware_model.firmware.firmware import Firmware, Layout
 from firmware_model.firmware.keypad_entry import KeypadEntry
@@ -53,6 +55,18 @@ def manufacture(profile: Profile, noise: NoiseSource) -> Manufactured:
     code_hash = hashlib.sha256(code.encode()).digest()
     element = ElementState.fresh(profile.policy.limits, entropy.draw(32), code_hash)
     return Manufactured(element, code)
+
+
+def serial_of(element: ElementState) -> tuple[str, bytes]:
+    """Return serial number and identity key of the drive that an element makes."""
+    key = Ed25519PrivateKey.from_private_bytes(element.identity_seed)
+    identity = key.public_key().public_bytes_raw()
+    return serial_number(identity), identity
+
+
+def serial_number(identity: bytes) -> str:
+    """Return the USB serial number: the start of the identity, 16 characters of 0-9 and A-F."""
+    return identity.hex()[:16].upper()
 
 
 class EmulatedDrive:
@@ -105,8 +119,8 @@ class EmulatedDrive:
 
     @property
     def serial(self) -> str:
-        """The USB serial number: the start of the identity, 16 characters of 0-9 and A-F."""
-        return self.board.element.identity.hex()[:16].upper()
+        """The USB serial number."""
+        return serial_number(self.board.element.identity)
 
     @property
     def is_on(self) -> bool:

@@ -1,5 +1,6 @@
 """Profiles: named drives, read from TOML into what the firmware and its descriptors need."""
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -71,14 +72,55 @@ def load(name: str) -> Profile:
     return parse(text_of(name))
 
 
-def parse(text: str) -> Profile:
-    """Return the profile in `text`; raise ProfileError with what is wrong in it."""
+def changed(text: str, changes: Mapping[str, Any]) -> str:
+    """Return a profile's TOML with some keys set, named with dots: `pin.kdf_iterations`.
+
+    Raises ProfileError for a key that leads through something that is no table.
+    """
+    table = _loaded(text)
+    for key, value in changes.items():
+        *tables, last = key.split(".")
+        inner: Any = table
+        for name in tables:
+            inner = inner.setdefault(name, {})
+            if not isinstance(inner, dict):
+                raise ProfileError(f"{key}: {name} is no table")
+        inner[last] = value
+    return _spelled(table)
+
+
+def _loaded(text: str) -> dict[str, Any]:
     if len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
         raise ProfileError(f"a profile has at most {TEXT_BYTES_MAX} bytes")
     try:
-        table = tomllib.loads(text)
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as wrong:
         raise ProfileError(f"not TOML: {wrong}") from None
+
+
+def _spelled(table: Mapping[str, Any]) -> str:
+    """Return TOML of a table of values and of one level of tables, which is all a profile has."""
+    lines = [f"{key} = {_value(value)}" for key, value in table.items() if not _is_table(value)]
+    for name, inner in table.items():
+        if _is_table(inner):
+            lines += ["", f"[{name}]", *(f"{key} = {_value(v)}" for key, v in inner.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _value(value: object) -> str:
+    """Return a value as TOML writes it; JSON writes these the same way."""
+    if isinstance(value, str | bool | int | list):
+        return json.dumps(value)
+    raise ProfileError(f"{value!r} is no value of a profile")
+
+
+def parse(text: str) -> Profile:
+    """Return the profile in `text`; raise ProfileError with what is wrong in it."""
+    table = _loaded(text)
     reader = _Table(table, "")
     dialect = reader.word("dialect", ("native", "keypad", "none"))
     profile = Profile(

@@ -107,6 +107,10 @@ class Drive:
         """Return state, tries and features; None for a drive without a lock."""
         return self._dialect.status()
 
+    def identity(self) -> bytes:
+        """Return the drive's identity key, 32 bytes, as it proved it when the session opened."""
+        return self._dialect.identity()
+
     @property
     def is_blank(self) -> bool:
         """Whether no PIN has been set since the drive was made or erased."""

@@ -1,0 +1,99 @@
+"""The verbs that make drives and give them away: new, serve. And what completes their names."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--profile", default="native", show_default=True, help="Name, or path of a TOML.")
+@click.option("--capacity", help="Such as 64MiB.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of the profile."
+)
+@click.option("--known-drives", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def new(
+    file: Path,
+    profile: str,
+    capacity: str | None,
+    settings: tuple[str, ...],
+    known_drives: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a drive in a file, and print its reset code, which is told this once.
+
+    Its identity is noted among the known drives, as ssh notes hosts.
+    """
+    from firmware_model import profiles
+    from firmware_model.emulated_drive import manufacture, serial_of
+    from firmware_model.firmware.firmware import Layout
+    from firmware_model.hardware.entropy import SeededNoise
+    from firmware_model.hardware.sedfile import SedFile, SedFileError
+    from host_driver.errors import TransportError
+    from host_driver.known_drives import KnownDrives, default_path, fingerprint
+
+    text = Path(profile).read_text("utf-8") if profile.endswith(".toml") else None
+    changes = dict(_setting(each) for each in settings)
+    if capacity is not None:
+        changes["capacity"] = capacity
+    text = profiles.changed(text or profiles.text_of(profile), changes)
+    described = profiles.parse(text)
+    made = manufacture(described, SeededNoise(os.urandom(32)))
+    try:
+        SedFile.create(file, text, Layout.of(described.policy).geometry, made.element)
+    except SedFileError as refused:
+        raise TransportError(str(refused)) from None
+    serial, identity = serial_of(made.element)
+    KnownDrives(known_drives or default_path()).note(serial, identity)
+    code = " ".join(made.reset_code[at : at + 4] for at in range(0, len(made.reset_code), 4))
+    shown = fingerprint(identity)
+    if as_json:
+        document = {"file": str(file), "serial": serial, "identity": shown, "reset_code": code}
+        click.echo(json.dumps(document, indent=2))
+        return
+    click.echo(f"{file}: {described.title}, {described.policy.block_count} blocks of 512 bytes")
+    click.echo(f"serial      {serial}")
+    click.echo(f"identity    {shown}")
+    click.echo(f"reset code  {code}")
+    click.echo("The code erases the drive without any PIN. It is shown this once: keep it apart.")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Return key and value of `KEY=VALUE`, the value read as TOML, or else as text."""
+    import tomllib
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise click.UsageError(f"--set {text!r} is not KEY=VALUE")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+@click.command()
+@click.argument("target")
+def serve(target: str) -> None:
+    """Give a drive to other programs: not in this version, which reaches drives in its process."""
+    raise click.UsageError(
+        f"{target} can't be served yet: this version reaches drives in its own process only"
+    )
+
+
+def complete(incomplete: str) -> list[str]:
+    """Return the names of models that could be meant: profiles, and defects behind a plus."""
+    from firmware_model import profiles
+    from firmware_model.defects import DEFECTS
+
+    models = [f"model:{name}" for name in profiles.names()]
+    if "+" not in incomplete:
+        return models
+    head = incomplete.rpartition("+")[0]
+    return [f"{head}+{name}" for name in DEFECTS]

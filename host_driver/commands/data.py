@@ -1,0 +1,121 @@
+"""The verbs about data: read, write."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import click
+
+from host_driver.commands.options import Session, opens_drive
+
+BLOCK_BYTES: Final = 512
+CHUNK_BLOCKS: Final = 2048  # 1 MiB between two signs of life
+PLAIN_STEPS: Final = 10  # lines of progress where there is no terminal
+
+
+@click.command()
+@opens_drive
+@click.option("--lba", type=click.IntRange(0), default=0, show_default=True, help="First block.")
+@click.option(
+    "--count", type=click.IntRange(1), help="Blocks of 512 bytes; to the end if left out."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default="-",
+    help="File to write; standard output if left out.",
+)
+def read(session: Session, lba: int, count: int | None, output: Path) -> None:
+    """Read blocks of a drive into a file."""
+    with session.open() as drive:
+        session.unlock(drive)
+        capacity = drive.block_count
+        count = capacity - lba if count is None else count
+        if count < 1 or lba + count > capacity:
+            raise click.UsageError(f"blocks {lba} to {lba + count - 1} of {capacity}")
+        with _output(output) as stream, progress("read", count) as done:
+            for first in range(lba, lba + count, CHUNK_BLOCKS):
+                chunk = min(CHUNK_BLOCKS, lba + count - first)
+                stream.write(drive.read(first, chunk))
+                done(chunk)
+        if str(output) != "-":
+            session.show({"read_blocks": count, "lba": lba}, [f"{count} blocks read"])
+
+
+@click.command()
+@opens_drive
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option("--lba", type=click.IntRange(0), default=0, show_default=True, help="First block.")
+def write(session: Session, file: BinaryIO, lba: int) -> None:
+    """Write a file, or standard input, to the blocks of a drive."""
+    with session.open() as drive:
+        session.unlock(drive)
+        capacity = drive.block_count
+        size = _size(file)
+        if size is not None and lba + -(-size // BLOCK_BYTES) > capacity:
+            raise click.UsageError(
+                f"{size} bytes from block {lba} on do not fit {capacity} blocks of {BLOCK_BYTES}"
+            )
+        written = padding = 0
+        with progress("write", None if size is None else -(-size // BLOCK_BYTES)) as done:
+            while data := file.read(CHUNK_BLOCKS * BLOCK_BYTES):
+                padding = -len(data) % BLOCK_BYTES
+                blocks = (len(data) + padding) // BLOCK_BYTES
+                if lba + written + blocks > capacity:
+                    raise click.UsageError(f"full after {written} blocks: the drive has {capacity}")
+                drive.write(lba + written, data + bytes(padding))
+                written += blocks
+                done(blocks)
+        drive.flush()
+        lines = [f"{written} blocks written"]
+        if padding:
+            lines.append(f"the last block was filled with {padding} zeros")
+        session.show({"written_blocks": written, "lba": lba, "padding_bytes": padding}, lines)
+
+
+def _size(file: BinaryIO) -> int | None:
+    """Return the bytes of a file; None for a pipe."""
+    if not file.seekable():
+        return None
+    at = file.tell()
+    end = file.seek(0, 2)
+    file.seek(at)
+    return end - at
+
+
+@contextmanager
+def _output(path: Path) -> Iterator[BinaryIO]:
+    if str(path) == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    else:
+        with path.open("wb") as stream:
+            yield stream
+
+
+@contextmanager
+def progress(what: str, blocks: int | None) -> Iterator[Callable[[int], None]]:
+    """Show how far it is: a bar on a terminal, a few lines on standard error otherwise."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=blocks)
+            yield lambda count: bar.update(task, advance=count)
+        return
+    done = said = 0
+
+    def line(count: int) -> None:
+        nonlocal done, said
+        done += count
+        if blocks is not None and done * PLAIN_STEPS // blocks > said:
+            said = done * PLAIN_STEPS // blocks
+            click.echo(f"{what}: {done} of {blocks} blocks", err=True)
+
+    yield line

@@ -1,0 +1,109 @@
+"""The verbs about PINs and keys: unlock, lock, set-pin, erase."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from host_driver.commands.options import ROLES, F, Session, opens_drive
+from host_driver.commands.pins import entered_pin, given_pin, is_attended, new_pin
+from host_driver.errors import NoPin
+
+if TYPE_CHECKING:
+    from host_driver.drive import Drive
+
+NEW_ROLES = ("user", "admin", "duress")
+
+
+@click.command()
+@opens_drive
+def unlock(session: Session) -> None:
+    """Try a PIN: right or wrong, and how many tries are left."""
+    with session.open() as drive:
+        pin = entered_pin(session.role, session.pin_fd)
+        if pin is None:
+            raise click.UsageError(f"no PIN: give SEDLAB_PIN_{session.role.upper()} or --pin-fd N")
+        drive.unlock(pin, session.role)
+        said = "unlocked"
+        if session.target.startswith("model:"):
+            said = (
+                "the PIN is right. A drive in this process locks again on exit: "
+                "no unlocked state is ever stored"
+            )
+        session.show({"unlocked": True, "role": session.role}, [said])
+
+
+@click.command()
+@opens_drive
+def lock(session: Session) -> None:
+    """Lock a drive."""
+    with session.open() as drive:
+        drive.lock()
+        session.show({"locked": True}, ["locked"])
+
+
+def _opens_for_pin(function: F) -> F:
+    return opens_drive(function, NEW_ROLES)
+
+
+@click.command("set-pin")
+@_opens_for_pin
+@click.option("--as", "opener", type=click.Choice(ROLES), help="Who opens the drive for it.")
+@click.option("--new-pin-fd", type=int, metavar="N", help="Read the new PIN from there.")
+def set_pin(session: Session, opener: str | None, new_pin_fd: int | None) -> None:
+    """Give --role a PIN: the first of a blank drive, or a new one.
+
+    A drive that has PINs is opened first: by that role, or by whoever decides where the role has
+    no PIN yet.
+    """
+    with session.open() as drive:
+        was_blank = drive.is_blank
+        if not was_blank:
+            session.unlock(drive, opener or _opener(session, drive))
+        drive.set_pin(new_pin(session.role, new_pin_fd), session.role)
+        lines = [f"PIN of {session.role} set"]
+        document: dict[str, object] = {"set": session.role}
+        if was_blank and drive.dialect == "native":
+            from host_driver.known_drives import fingerprint
+
+            document["identity"] = shown = fingerprint(drive.identity())
+            lines.append(f"identity {shown}")
+        session.show(document, lines)
+
+
+def _opener(session: Session, drive: Drive) -> str:
+    """Return who is to open the drive, so that the role's PIN can be set."""
+    status = drive.status()
+    has_admin = status is not None and status.has_admin
+    if session.role == "user":
+        only_admin = given_pin("admin", None) is not None and given_pin("user", None) is None
+        return "admin" if has_admin and only_admin else "user"
+    return "admin" if has_admin else "user"
+
+
+@click.command()
+@opens_drive
+@click.option("--reset-code-fd", type=int, metavar="N", help="Read the reset code from there.")
+@click.option("--yes", is_flag=True, help="Do not ask whether it is meant.")
+def erase(session: Session, reset_code_fd: int | None, yes: bool) -> None:
+    """Destroy all keys, and so all data.
+
+    By the right of --role, whose PIN is asked for, or by the reset code that `new` printed
+    (SEDLAB_RESET_CODE or --reset-code-fd).
+    """
+    code = os.environ.get("SEDLAB_RESET_CODE")
+    if reset_code_fd is not None:
+        code = given_pin(session.role, reset_code_fd)
+    if not yes:
+        if not is_attended():
+            raise click.UsageError("an erase can't be undone: add --yes")
+        click.confirm(f"Destroy everything on {session.target}?", abort=True, err=True)
+    with session.open() as drive:
+        if drive.is_blank:
+            raise NoPin("the drive has no keys to destroy")
+        if code is None:
+            session.unlock(drive)
+        drive.erase(code)
+        session.show({"erased": True}, ["erased"])

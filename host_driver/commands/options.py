@@ -1,0 +1,164 @@
+"""What all verbs that open a drive have in common: options, opening, results."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from host_driver.commands.pins import entered_pin, given_pin, is_attended
+from host_driver.errors import Locked
+
+if TYPE_CHECKING:
+    from host_driver.drive import Drive
+
+F = TypeVar("F", bound=Callable[..., Any])
+ROLES = ("user", "admin")
+
+
+class TargetType(click.ParamType[str]):
+    """A URL, or the path of a drive's file."""
+
+    name = "target"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        return f"model:{text}" if text.endswith(".sed") and not _has_scheme(text) else text
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete profiles, defects behind a plus, and files of drives."""
+        from importlib.metadata import entry_points
+
+        words: list[str] = []
+        for point in entry_points(group="sedlab.completion"):
+            words += point.load()(incomplete)
+        folder = Path(incomplete).parent
+        words += [str(each) for each in sorted(folder.glob("*.sed"))]
+        return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
+def _has_scheme(text: str) -> bool:
+    scheme, colon, _ = text.partition(":")
+    return bool(colon) and scheme.isalpha() and len(scheme) > 1  # C:\ is a drive of another kind
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What was said on the command line about the drive and the way to it."""
+
+    target: str
+    role: str
+    pin_fd: int | None
+    identity: str | None
+    known_drives: Path | None
+    trace: Path | None
+    is_verbose: bool
+    destroys_data: bool
+    serial: str | None
+    as_json: bool
+
+    def open(self) -> Drive:
+        """Open the drive; raise DriveError when it can't be reached."""
+        from host_driver.attachment import OpenOptions
+        from host_driver.drive import open_drive
+
+        options = OpenOptions(
+            destroys_data=self.destroys_data,
+            serial=self.serial,
+            identity=self.identity,
+            known_drives=self.known_drives,
+            trace=self.trace,
+            on_exchange=_tell if self.is_verbose else None,
+        )
+        return open_drive(self.target, options, ask=_ask if is_attended() else None)
+
+    def unlock(self, drive: Drive, role: str | None = None, *, must: bool = True) -> bool:
+        """Unlock with the PIN that was given, or asked for; raise Locked where there is none."""
+        role = role or self.role
+        status = drive.status()
+        if status is None:
+            return False  # a drive without a lock
+        pin = entered_pin(role, self.pin_fd) if must else given_pin(role, self.pin_fd)
+        if pin is None:
+            if must and not _is_open(drive):
+                raise Locked(f"the drive is locked: give SEDLAB_PIN_{role.upper()}")
+            return False
+        drive.unlock(pin, role)
+        return True
+
+    def show(self, document: dict[str, Any], lines: list[str]) -> None:
+        """Print a result: a JSON document for a program, lines for a person."""
+        if self.as_json:
+            click.echo(json.dumps(document, indent=2))
+        elif lines:
+            click.echo("\n".join(lines))
+
+
+def _is_open(drive: Drive) -> bool:
+    status = drive.status()
+    return status is not None and status.state.name == "UNLOCKED"
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _ask(serial: str, fingerprint: str) -> bool:
+    click.echo(f"Drive {serial} is not known yet. Its identity is {fingerprint}", err=True)
+    return click.confirm("Trust it from now on?", err=True)
+
+
+def opens_drive(function: F, roles: tuple[str, ...] = ROLES) -> F:
+    """Give a verb TARGET and the options of opening it; it is called with a Session."""
+
+    @click.argument("target", type=TargetType())
+    @click.option("--role", type=click.Choice(roles), default="user", show_default=True)
+    @click.option("--pin-fd", type=int, metavar="N", help="Read the PIN from a file descriptor.")
+    @click.option("--identity", metavar="FINGERPRINT", help="Trust a drive of this identity only.")
+    @click.option("--known-drives", type=click.Path(dir_okay=False, path_type=Path))
+    @click.option(
+        "--trace",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write what crosses the bus to a pcap file.",
+    )
+    @click.option("-v", "--verbose", is_flag=True, help="Show every exchange on the bus.")
+    @click.option("--destroys-data", is_flag=True, help="Allow a real drive to be changed.")
+    @click.option("--serial", help="Serial number of the real drive that is meant.")
+    @click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
+    @functools.wraps(function)
+    def opened(
+        target: str,
+        role: str,
+        pin_fd: int | None,
+        identity: str | None,
+        known_drives: Path | None,
+        trace: Path | None,
+        verbose: bool,
+        destroys_data: bool,
+        serial: str | None,
+        as_json: bool,
+        **rest: Any,
+    ) -> Any:
+        session = Session(
+            target,
+            role,
+            pin_fd,
+            identity,
+            known_drives,
+            trace,
+            verbose,
+            destroys_data,
+            serial,
+            as_json,
+        )
+        return function(session, **rest)
+
+    return opened  # type: ignore[return-value]
