@@ -25,6 +25,7 @@ DISTINCT_MIN: Final = 8
 PIECE_BYTES: Final = 8
 NUMBERED: Final = 16_384  # blocks that runs may take by number, all of them different
 CONTENT_BYTES_MAX: Final = 128 << 20  # beyond, the index would not leave memory for others
+HEAD_BYTES: Final = 4
 NEEDLE_BYTES_MIN: Final = 6  # fewer stand in 64 MiB of noise by chance
 
 CHUNK_BYTES: Final = 1 << 18  # numpy's scratch stays in the cache
@@ -147,7 +148,25 @@ def _two_by_two(text: str) -> Iterator[tuple[str, str]]:
 
 def find_needles(data: bytes, needles: Mapping[str, bytes]) -> list[str]:
     """Return the names of the needles that stand in `data`."""
-    return [name for name, needle in needles.items() if needle in data]
+    if len(data) <= CHUNK_BYTES:
+        return [name for name, needle in needles.items() if needle in data]
+    heads = {needle: int.from_bytes(needle[:HEAD_BYTES], "little") for needle in needles.values()}
+    standing = _heads_in(data, set(heads.values()))
+    return [name for name, each in needles.items() if heads[each] in standing and each in data]
+
+
+def _heads_in(data: bytes, heads: set[int]) -> set[int]:
+    """Return which 4 bytes, read as little-endian numbers, stand in `data`: one look for all."""
+    table = np.zeros(1 << 16, np.bool_)
+    table[[head & 0xFFFF for head in heads]] = True
+    found: set[int] = set()
+    for start in range(0, len(data), CHUNK_BYTES):
+        chunk = data[start : start + CHUNK_BYTES + HEAD_BYTES - 1]
+        chunk = chunk.ljust(2 * HEAD_BYTES, b"\0")
+        low = np.ndarray(len(chunk) - HEAD_BYTES + 1, "<u2", chunk, strides=(1,))
+        whole = np.ndarray(len(low), "<u4", chunk, strides=(1,))
+        found.update(np.unique(whole[table[low]]).tolist())
+    return found & heads
 
 
 def pins_in(content: bytes, pins: Iterable[str] = PINS) -> tuple[str, ...]:
@@ -245,7 +264,7 @@ class ContentIndex:
         data = np.frombuffer(chunk, np.uint8)
         count = np.searchsorted(self._pieces, self._pieces[first], side="right") - first
         few = np.flatnonzero(count <= FEW)
-        starts = (0, *range(64, len(few), PAIRS_AT_ONCE))  # what is everywhere is found at once
+        starts = (0, *range(8, len(few), PAIRS_AT_ONCE))  # what is everywhere is found at once
         for begin, end in zip(starts, (*starts[1:], len(few)), strict=True):
             part = few[begin:end]
             pair = np.repeat(part, count[part])

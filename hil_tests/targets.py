@@ -163,6 +163,7 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
         if options.trace is not None:
             backend = traced(backend, options.trace, closing)
         transport = transport_to(drive, backend)
+        closing.callback(transport.close)
         if options.on_exchange is not None:
             transport = Verbose(transport, options.on_exchange)
         return Attachment(
