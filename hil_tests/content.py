@@ -29,7 +29,7 @@ HEAD_BYTES: Final = 4
 NEEDLE_BYTES_MIN: Final = 6  # fewer stand in 64 MiB of noise by chance
 
 CHUNK_BYTES: Final = 1 << 18  # numpy's scratch stays in the cache
-PAIRS_AT_ONCE: Final = 16_384
+AT_ONCE: Final = 16_384  # candidates
 FEW: Final = 32  # places of a piece that are compared one by one
 NEIGHBOURS_MAX: Final = 4 << 20
 TABLE_BITS_MAX: Final = 27
@@ -152,7 +152,11 @@ def find_needles(data: bytes, needles: Mapping[str, bytes]) -> list[str]:
         return [name for name, needle in needles.items() if needle in data]
     heads = {needle: int.from_bytes(needle[:HEAD_BYTES], "little") for needle in needles.values()}
     standing = _heads_in(data, set(heads.values()))
-    return [name for name, each in needles.items() if heads[each] in standing and each in data]
+    return [
+        name
+        for name, each in needles.items()
+        if (heads[each] in standing or len(each) < HEAD_BYTES) and each in data
+    ]
 
 
 def _heads_in(data: bytes, heads: set[int]) -> set[int]:
@@ -241,19 +245,19 @@ class ContentIndex:
     def find(self, data: bytes) -> list[tuple[int, int]]:
         """Return places in `data` and in the content of some windows they share; none: no window.
 
-        All places come from one chunk of `data`: a dump of plaintext is told by its first page.
+        All places come from one part of `data`: a dump of plaintext is told by its first bytes.
         """
         if not len(self._pieces):
             return []
         for start in range(0, len(data) - WINDOW_BYTES + 1, CHUNK_BYTES):
             chunk = data[start : start + CHUNK_BYTES + WINDOW_BYTES - 1]
             words: Words = np.ndarray(len(chunk) - PIECE_BYTES + 1, "<u8", chunk, strides=(1,))
-            at = np.flatnonzero(self._table[self._hash(words)])
-            if not len(at):
-                continue
-            first = np.searchsorted(self._pieces, words[at])
-            is_piece = self._pieces[np.minimum(first, len(self._pieces) - 1)] == words[at]
-            if is_piece.any():
+            hits = np.flatnonzero(self._table[self._hash(words)])
+            starts = (0, *range(FEW, len(hits), AT_ONCE))  # what is everywhere is found at once
+            for begin, end in zip(starts, (*starts[1:], len(hits)), strict=True):
+                at = hits[begin:end]
+                first = np.searchsorted(self._pieces, words[at])
+                is_piece = self._pieces[np.minimum(first, len(self._pieces) - 1)] == words[at]
                 found = self._around(chunk, at[is_piece], first[is_piece])
                 if found:
                     return sorted((start + place, origin) for place, origin in found)
@@ -261,20 +265,16 @@ class ContentIndex:
 
     def _around(self, chunk: bytes, at: Places, first: Places) -> list[tuple[int, int]]:
         """Return shared windows around pieces that stand `at` places of a chunk."""
+        if not len(at):
+            return []
         data = np.frombuffer(chunk, np.uint8)
         count = np.searchsorted(self._pieces, self._pieces[first], side="right") - first
-        few = np.flatnonzero(count <= FEW)
-        starts = (0, *range(8, len(few), PAIRS_AT_ONCE))  # what is everywhere is found at once
-        for begin, end in zip(starts, (*starts[1:], len(few)), strict=True):
-            part = few[begin:end]
-            pair = np.repeat(part, count[part])
-            rank = np.arange(len(pair)) - np.repeat(
-                np.cumsum(count[part]) - count[part], count[part]
-            )
-            places = self._places[first[pair] + rank].astype(np.int64)
-            found = self._shared(data, at[pair], places)
-            if found:
-                return found
+        few = np.where(count <= FEW, count, 0)
+        pair = np.repeat(np.arange(len(at)), few)
+        rank = np.arange(len(pair)) - np.repeat(np.cumsum(few) - few, few)
+        found = self._shared(data, at[pair], self._places[first[pair] + rank].astype(np.int64))
+        if found:
+            return found
         many = np.flatnonzero(count > FEW)
         for group in np.unique(first[many]).tolist():
             members = many[first[many] == group]
