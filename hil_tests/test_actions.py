@@ -1,0 +1,88 @@
+"""The text of actions, sequences and replay ids: it reads back, and anything else is refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil_tests.actions import (
+    STEPS_MAX,
+    VERBS,
+    Action,
+    ActionError,
+    Number,
+    ReplayId,
+    parse_action,
+    parse_steps,
+    spell_steps,
+)
+from hil_tests.properties import PROPERTIES
+from hil_tests.runs import Target
+
+
+@st.composite
+def actions(draw: st.DrawFn) -> Action:
+    verb = draw(st.sampled_from(sorted(VERBS)))
+    arguments = [
+        draw(
+            st.integers(kind.first, kind.last)
+            if isinstance(kind, Number)
+            else st.sampled_from(kind.words)
+        )
+        for kind in VERBS[verb].arguments
+    ]
+    return Action(verb, tuple(arguments), draw(st.none() | st.integers(1, 999_999)))
+
+
+@given(st.lists(actions(), min_size=1, max_size=20))
+def test_sequence_reads_back_as_it_was(sequence: list[Action]) -> None:
+    assert parse_steps(spell_steps(sequence)) == tuple(sequence)
+
+
+@given(st.lists(actions(), min_size=1, max_size=5))
+def test_replay_id_of_a_target_with_defects_and_a_file_reads_back(sequence: list[Action]) -> None:
+    wanted = ReplayId("limit-holds", "model:native+./my_part.py:MyCounter", tuple(sequence))
+
+    assert ReplayId.parse(str(wanted)) == wanted
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_sequence_or_a_refusal(text: str) -> None:
+    for parse in (parse_steps, ReplayId.parse):
+        try:
+            parsed = parse(text)
+        except ActionError as refused:
+            assert str(refused)
+        else:
+            assert parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("fly", "no verb 'fly'"),
+        ("unlock-user", "takes role, PIN, got 1 arguments"),
+        ("unlock-guest-0", "role 'guest' is not one of user, admin"),
+        ("unlock-user-99", "PIN '99' is not a number"),
+        ("lock@0", "cuts are counted from 1"),
+        ("lock@x", "cuts are counted from 1"),
+    ],
+)
+def test_refusal_says_what_was_wrong(text: str, said: str) -> None:
+    with pytest.raises(ActionError, match=said.replace("(", r"\(")):
+        parse_action(text)
+
+
+def test_sequence_without_end_is_refused() -> None:
+    with pytest.raises(ActionError, match="at most"):
+        parse_steps(",".join(["lock"] * (STEPS_MAX + 1)))
+
+
+@pytest.mark.parametrize("profile", ["native", "keypad", "plain"])
+def test_every_scenario_of_every_property_reads(profile: str) -> None:
+    facts = Target(f"model:{profile}").facts
+
+    for each in PROPERTIES:
+        sequences = each.sequences(facts)
+        assert sequences
+        for text in sequences:
+            assert spell_steps(parse_steps(text)) == text
