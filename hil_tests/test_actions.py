@@ -22,12 +22,10 @@ from hil_tests.runs import Target
 @st.composite
 def actions(draw: st.DrawFn) -> Action:
     verb = draw(st.sampled_from(sorted(VERBS)))
-    arguments = [
-        draw(
-            st.integers(kind.first, kind.last)
-            if isinstance(kind, Number)
-            else st.sampled_from(kind.words)
-        )
+    arguments: list[str | int] = [
+        draw(st.integers(kind.first, kind.last))
+        if isinstance(kind, Number)
+        else draw(st.sampled_from(kind.words))
         for kind in VERBS[verb].arguments
     ]
     return Action(verb, tuple(arguments), draw(st.none() | st.integers(1, 999_999)))

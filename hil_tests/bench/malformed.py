@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 import usb.core
-from firmware_model.wire.inquiry import StandardInquiry
 
 from firmware_model.wire.bot import Cbw, Csw, CswStatus
 from firmware_model.wire.codec import DecodeError
+from firmware_model.wire.inquiry import StandardInquiry
 from firmware_model.wire.native import PROTOCOL, SEALED_BYTES, Channel
 from firmware_model.wire.scsi import Inquiry, SecurityProtocolOut
 from hil_tests.actions import MALFORMED_KINDS
