@@ -174,7 +174,8 @@ def test_window_with_one_wrong_byte_is_not_found(origin: int, at: int, wrong: in
     page[at : at + 16] = content[origin : origin + 16]
     page[at + wrong] ^= 0x80
 
-    assert ContentIndex(content).find(bytes(page)) == []
+    # Not even 15 equal bytes are a finding, unless the byte beside them is equal by chance.
+    assert set(ContentIndex(content).find(bytes(page))) == shared_windows(content, bytes(page))
 
 
 @given(st.integers(0, 1 << 32))
