@@ -33,7 +33,7 @@ def new(
     """
     from firmware_model import profiles
     from firmware_model.emulated_drive import manufacture, serial_of
-    from firmware_model.firmware.firmware import Layout
+    from firmware_model.firmware.layout import Layout
     from firmware_model.hardware.entropy import SeededNoise
     from firmware_model.hardware.sedfile import SedFile, SedFileError
     from host_driver.errors import TransportError

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from firmware_model import profiles
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.hardware.entropy import SeededNoise
 from hil_tests.actions import Action, ReplayId
@@ -16,7 +15,7 @@ from hil_tests.facts import facts_of, reset_code_of
 from hil_tests.properties import PROPERTIES
 from hil_tests.properties.base import Property
 from hil_tests.steps import Facts, Step
-from hil_tests.targets import ModelName
+from hil_tests.targets import ModelName, profile_of
 
 TEST_KDF_ITERATIONS = 1  # in runs; one property measures the cost that the profile demands
 SEED = b"sedlab evaluation"
@@ -42,7 +41,8 @@ class Failure:
 class Target:
     """A drive the harness can make anew as often as it likes, by its URL `model:...`.
 
-    `content` is the user's own; without one, it is the register.
+    `content` is the user's own; without one, it is the register. What is judged for FILE.sed is a
+    fresh drive of the file's profile: nobody's drive is attacked, and the file stays as it is.
     Raises ValueError for a name that is none, DriveError for a drive that is not to be had.
     """
 
@@ -53,11 +53,8 @@ class Target:
         self.url = url
         self._content = content
         self.name = ModelName.parse(rest)
-        if self.name.is_file:
-            self.profile = self._profile_of_file()
-        else:
-            self.profile = profiles.load(self.name.base)
         self._parts = self.name.parts()
+        self.profile = profile_of(self.name)
 
     @cached_property
     def facts(self) -> Facts:
@@ -79,15 +76,6 @@ class Target:
         drive = self._factory_new.fork()
         drive.power_on()
         return Bench(drive, self.facts, self.content)
-
-    def _profile_of_file(self) -> profiles.Profile:
-        """Return the profile of a drive's file; what is evaluated is a fresh drive of it."""
-        from pathlib import Path
-
-        from firmware_model.hardware.sedfile import SedFile
-
-        with SedFile.open(Path(self.name.base)) as file:
-            return profiles.parse(file.profile_text)
 
 
 def applicable(facts: Facts) -> tuple[Property, ...]:

@@ -120,17 +120,24 @@ def fresh_drive(
     name: ModelName, noise: NoiseSource, kdf_iterations: int | None = None
 ) -> EmulatedDrive:
     """Return a new drive of a profile with its replaced parts, without power."""
+    return EmulatedDrive.new(profile_of(name), noise, name.parts(), kdf_iterations)
+
+
+def profile_of(name: ModelName) -> profiles.Profile:
+    """Return the profile a name stands for; raise DriveError where there is none."""
+    if name.is_file:
+        with open_file(Path(name.base)) as file:
+            return _parsed(file, Path(name.base))
     try:
-        profile = profiles.load(name.base)
+        return profiles.load(name.base)
     except profiles.ProfileError as unknown:
         raise NotFound(str(unknown)) from None
-    return EmulatedDrive.new(profile, noise, name.parts(), kdf_iterations)
 
 
-def open_file(path: Path, parts: Mapping[str, PartClass]) -> tuple[SedFile, EmulatedDrive]:
+def open_file(path: Path) -> SedFile:
     """Open a drive's file; raise DriveInUse, NotFound or TransportError where that can't be."""
     try:
-        file = SedFile.open(path)
+        return SedFile.open(path)
     except SedFileInUse as refused:
         raise DriveInUse(str(refused)) from None
     except SedFileError as refused:
@@ -138,14 +145,13 @@ def open_file(path: Path, parts: Mapping[str, PartClass]) -> tuple[SedFile, Emul
             hint = f"sedlab new {path} --profile native"
             raise NotFound(f"{path}: no such drive; `{hint}` makes one") from None
         raise TransportError(str(refused)) from None
+
+
+def _parsed(file: SedFile, path: Path) -> profiles.Profile:
     try:
-        profile = profiles.parse(file.profile_text)
-        noise = SeededNoise(os.urandom(32))
-        drive = EmulatedDrive(file.board(noise, profile.timing), profile, parts)
+        return profiles.parse(file.profile_text)
     except profiles.ProfileError as wrong:
-        file.close()
         raise TransportError(f"{path}: its profile is none: {wrong}") from None
-    return file, drive
 
 
 def attach(rest: str, options: OpenOptions) -> Attachment:
@@ -153,8 +159,11 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
     name = ModelName.parse(rest)
     with ExitStack() as closing:
         if name.is_file:
-            file, drive = open_file(Path(name.base), name.parts())
-            closing.callback(file.close)
+            path, parts = Path(name.base), name.parts()
+            file = closing.enter_context(open_file(path))
+            profile = _parsed(file, path)
+            board = file.board(SeededNoise(os.urandom(32)), profile.timing)
+            drive = EmulatedDrive(board, profile, parts)
         else:
             drive = fresh_drive(name, SeededNoise(os.urandom(32)))
         drive.power_on()

@@ -3,24 +3,24 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_model.wire import native
+from firmware_model.wire import recovery_pin as recovery
 
 RECOVERY_PINS = st.builds(
-    native.recovery_pin,
-    st.integers(1, native.RECOVERY_PINS),
+    recovery.recovery_pin,
+    st.integers(1, recovery.RECOVERY_PINS),
     st.text("0123456789", min_size=20, max_size=20),
 )
 
 
 def test_check_digit_is_that_of_a_published_number() -> None:
     """7992739871 has the check digit 3: the usual example of ISO/IEC 7812-1."""
-    assert native.recovery_pin(0, "7992739871".zfill(20))[-1] == "3"
+    assert recovery.recovery_pin(0, "7992739871".zfill(20))[-1] == "3"
 
 
 @given(RECOVERY_PINS)
 def test_recovery_pin_tells_its_number(pin: str) -> None:
-    assert len(pin) == native.RECOVERY_PIN_DIGITS
-    assert native.recovery_number(pin) == int(pin[0])
+    assert len(pin) == recovery.RECOVERY_PIN_DIGITS
+    assert recovery.recovery_number(pin) == int(pin[0])
 
 
 @given(RECOVERY_PINS)
@@ -32,7 +32,7 @@ def test_check_digit_catches_every_single_wrong_digit(pin: str) -> None:
         if digit != pin[place]
     ]
 
-    assert [slip for slip in slips if native.recovery_number(slip) is not None] == []
+    assert [slip for slip in slips if recovery.recovery_number(slip) is not None] == []
 
 
 @given(RECOVERY_PINS)
@@ -42,11 +42,11 @@ def test_check_digit_catches_every_swap_of_neighbours_but_09_and_90(pin: str) ->
         swapped = pin[:place] + pair[::-1] + pin[place + 2 :]
         is_unnoticed = pair[0] == pair[1] or (pair in ("09", "90") and place > 0)
 
-        assert (native.recovery_number(swapped) is not None) == is_unnoticed, pair
+        assert (recovery.recovery_number(swapped) is not None) == is_unnoticed, pair
 
 
 @given(st.text(max_size=30) | st.text("0123456789٣²", min_size=22, max_size=22))
 def test_any_text_is_a_recovery_pin_or_none(text: str) -> None:
-    number = native.recovery_number(text)
+    number = recovery.recovery_number(text)
 
-    assert number is None or native.recovery_pin(number, text[1:-1]) == text
+    assert number is None or recovery.recovery_pin(number, text[1:-1]) == text

@@ -1,33 +1,30 @@
 """The firmware: boot, who may do what, and the order in which it happens."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
-from firmware_model.firmware import attempt_log, keystore
+from firmware_model.firmware import attempt_log
 from firmware_model.firmware.access import Access
 from firmware_model.firmware.keys import KeyHierarchy
 from firmware_model.firmware.keystore import KeyStore
+from firmware_model.firmware.layout import Layout
 from firmware_model.firmware.parts import FailedAttempt, LockCause, Parts
 from firmware_model.firmware.policy import Policy
 from firmware_model.firmware.self_test import known_answer_tests
-from firmware_model.firmware.translation import Translation, blocks_needed
+from firmware_model.firmware.translation import Translation
 from firmware_model.hardware.board import Board
 from firmware_model.hardware.element_state import RECOVERY_SLOTS, Count, Slot, count_of
 from firmware_model.hardware.entropy import HealthTestFailed
-from firmware_model.hardware.nand import Geometry
 from firmware_model.wire.attempt_log import Event
 from firmware_model.wire.native import (
-    RECOVERY_PINS,
     Answer,
     Feature,
     Result,
     Role,
     State,
     Status,
-    recovery_number,
-    recovery_pin,
 )
+from firmware_model.wire.recovery_pin import RECOVERY_PINS, recovery_number, recovery_pin
 
 VERSION: Final = 1
 _ATTEMPTS: Final = {
@@ -36,28 +33,6 @@ _ATTEMPTS: Final = {
     Count.RECOVERY: Event.ATTEMPT_RECOVERY,
 }
 _SLOTS: Final = {Role.USER: Slot.USER, Role.ADMIN: Slot.ADMIN, Role.DURESS: Slot.DURESS}
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where things stand in flash."""
-
-    geometry: Geometry
-    log_block: int
-    data_block: int
-    data_blocks: int
-    logical_pages: int
-
-    @classmethod
-    def of(cls, policy: Policy) -> "Layout":
-        """Return the flash a drive of that policy needs."""
-        shape = Geometry(0)
-        logical_pages = -(-policy.block_count * 512 // shape.page_bytes)
-        log_blocks = attempt_log.blocks_needed(policy.log_records, shape.pages_per_block)
-        data_block = keystore.BLOCKS + log_blocks
-        data_blocks = blocks_needed(logical_pages, shape.pages_per_block)
-        geometry = Geometry(data_block + data_blocks)
-        return cls(geometry, keystore.BLOCKS, data_block, data_blocks, logical_pages)
 
 
 class Firmware:

@@ -1,6 +1,6 @@
 """The firmware of an ordinary stick: no PIN, no key, no secret. What the harness must find out."""
 
-from firmware_model.firmware.firmware import Layout
+from firmware_model.firmware.layout import Layout
 from firmware_model.firmware.parts import Parts
 from firmware_model.firmware.policy import Policy
 from firmware_model.firmware.translation import Translation

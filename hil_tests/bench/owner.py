@@ -6,7 +6,7 @@ Each function is a verb of `hil_tests.actions`: it says what the oracle is to ex
 from __future__ import annotations
 
 from firmware_model.wire.function import BusEvent
-from firmware_model.wire.native import recovery_pin
+from firmware_model.wire.recovery_pin import recovery_pin
 from hil_tests.actions import IMPOSSIBLE_PINS, LBA_TABLE, PIN_TABLE, WEAK_PINS
 from hil_tests.bench.bench import AUTO_LOCK_MARGIN_S, MAY_LOCK, Bench
 from hil_tests.steps import Step

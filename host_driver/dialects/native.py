@@ -8,7 +8,6 @@ from firmware_model.wire.native import (
     ARGUMENT_BYTES_MAX,
     PIN_BYTES_MAX,
     PROTOCOL,
-    RECOVERY_PIN_DIGITS,
     Answer,
     Channel,
     Message,
@@ -17,6 +16,7 @@ from firmware_model.wire.native import (
     Role,
     Status,
 )
+from firmware_model.wire.recovery_pin import RECOVERY_PIN_DIGITS
 from host_driver.errors import (
     Blocked,
     CommandRefused,

@@ -1,0 +1,30 @@
+"""Where things stand in flash: wrapped keys, attempt log, data."""
+
+from dataclasses import dataclass
+
+from firmware_model.firmware import attempt_log, keystore
+from firmware_model.firmware.policy import Policy
+from firmware_model.firmware.translation import blocks_needed
+from firmware_model.hardware.nand import Geometry
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The blocks of a drive; the wrapped keys are in the first."""
+
+    geometry: Geometry
+    log_block: int
+    data_block: int
+    data_blocks: int
+    logical_pages: int
+
+    @classmethod
+    def of(cls, policy: Policy) -> "Layout":
+        """Return the flash a drive of that policy needs."""
+        shape = Geometry(0)
+        logical_pages = -(-policy.block_count * 512 // shape.page_bytes)
+        log_blocks = attempt_log.blocks_needed(policy.log_records, shape.pages_per_block)
+        data_block = keystore.BLOCKS + log_blocks
+        data_blocks = blocks_needed(logical_pages, shape.pages_per_block)
+        geometry = Geometry(data_block + data_blocks)
+        return cls(geometry, keystore.BLOCKS, data_block, data_blocks, logical_pages)
