@@ -213,8 +213,8 @@ class Firmware:
             return self._answer(Result.BAD_PIN, slot)
         if not self._has_keys and role is not Role.DURESS:
             head = self.log.write(Event.PIN_SET, role)
-            self.keys.install({slot: pin}, self.keys.new_mek(), Event.PIN_SET, head)
-            return self._answer(Result.OK, slot)
+            is_set = self.keys.install({slot: pin}, self.keys.new_mek(), Event.PIN_SET, head)
+            return self._answer(Result.OK if is_set else Result.DENIED, slot)
         mek = self.access.mek
         if mek is None or not (self.is_owned or self.access.role is role):
             return self._answer(Result.LOCKED if mek is None else Result.DENIED, slot)
@@ -224,8 +224,9 @@ class Firmware:
         refill = () if role is Role.DURESS else (count_of(slot),)
         if role is Role.DURESS:
             event = Event.DURESS_SET
-        self.keys.install({slot: pin}, mek, event, self.log.write(event, role), refill=refill)
-        return self._answer(Result.OK, slot)
+        head = self.log.write(event, role)
+        is_set = self.keys.install({slot: pin}, mek, event, head, refill=refill)
+        return self._answer(Result.OK if is_set else Result.DENIED, slot)
 
     def make_recovery(self) -> Answer:
         """Draw three recovery PINs; they are told this once, and replace earlier ones."""
@@ -240,7 +241,8 @@ class Firmware:
         ]
         head = self.log.write(Event.RECOVERY_MADE)
         new = dict(zip(RECOVERY_SLOTS, pins, strict=True))
-        self.keys.install(new, mek, Event.RECOVERY_MADE, head, refill=(Count.RECOVERY,))
+        if not self.keys.install(new, mek, Event.RECOVERY_MADE, head, refill=(Count.RECOVERY,)):
+            return self._answer(Result.DENIED)
         return self._answer(Result.OK, payload=b"".join(pins))
 
     def recover(self, entered: bytes, new_pin: bytes) -> Answer:
@@ -260,7 +262,8 @@ class Firmware:
         head = self.log.write(Event.RECOVERED)
         refill = (Count.USER, Count.RECOVERY)
         new = {Slot.USER: new_pin}
-        self.keys.install(new, mek, Event.RECOVERED, head, end=(slot,), refill=refill)
+        if not self.keys.install(new, mek, Event.RECOVERED, head, end=(slot,), refill=refill):
+            return self._answer(Result.DENIED, slot)
         self._open(mek, Role.USER)
         return self._answer(Result.OK, slot)
 

@@ -93,9 +93,15 @@ class KeyHierarchy:
         *,
         end: tuple[Slot, ...] = (),
         refill: tuple[Count, ...] = (),
-    ) -> None:
-        """Give slots new PINs, all in one commit; on a drive without keys `mek` is its first."""
+    ) -> bool:
+        """Give slots new PINs, all in one commit; on a drive without keys `mek` is its first.
+
+        Returns False where the element refused: `mek` is not the key of this drive.
+        """
+        before = self._element.state.slots
         self._parts.pin_change.change(_Change(self, pins, mek, event, head, end, refill))
+        after = self._element.state.slots
+        return all(after[slot].generation > before[slot].generation for slot in pins)
 
     def _stretch(self, pin: bytes, salt: bytes | None = None) -> bytes:
         salt = salt or self._element.state.stretch_salt or bytes(SECRET_BYTES)

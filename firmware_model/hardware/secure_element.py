@@ -244,10 +244,12 @@ class SecureElement:
         With it go the slots in `end`, tries come back to the counts in `refill`, and the log grows
         by a record. On a drive that has keys it takes a proof of the media key; the first slot of
         a drive without any brings refund key and stretching salt (`first`) instead. Returns False,
-        and changes nothing, without either.
+        and changes nothing, without either, and where a slot has no spare secret.
         """
         self._charge()
         state = self.state
+        if any(state.slots[slot].spare is None for slot in slots):
+            return False
         if state.refund_key is None:
             if first is None:
                 return False
