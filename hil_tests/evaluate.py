@@ -43,7 +43,7 @@ Progress = Callable[[str, int, int], None]  # what is being done, how much is do
 class Tally:
     """What an evaluation has done so far."""
 
-    runs: Counter[str] = field(default_factory=Counter)  # by property
+    runs: Counter[str] = field(default_factory=Counter)  # of a property's own scenarios
     failures: dict[str, list[Failure]] = field(default_factory=dict)
     steps: int = 0
     cuts: int = 0  # every durable step of
@@ -130,8 +130,6 @@ def _run_machine(
         progress(f"state machine, {examples} runs", number, SEARCHES_MAX)
         failure, step_count = search(target, left, examples)
         tally.steps += step_count
-        for each in left:
-            tally.runs[each.id] += examples
         if failure is None:
             break
         tally.failures[failure.property_id] = [failure]
@@ -225,7 +223,7 @@ def _figures(target: Target, tally: Tally, depth: str) -> dict[str, str]:
     searched = f"{tally.searched_bytes:,} bytes of the {target.content.name}"
     full = f"{facts.kdf_iterations:,} iterations in one property"
     figures = {
-        "Depth": f"{depth}, {EXAMPLES[depth]} runs of the state machine",
+        "Depth": f"{depth}, {EXAMPLES[depth]} runs of the state machine, judged by all properties",
         "Steps run and judged": f"{tally.steps:,}",
         "Power cuts": f"{tally.cuts}, at every durable step of {tally.cut_scenarios} scenarios",
         "Content stored and searched for": searched,

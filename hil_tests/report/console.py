@@ -42,8 +42,4 @@ def scorecard(evaluation: Evaluation) -> RenderableType:
 
 def replays(evaluation: Evaluation) -> list[str]:
     """Return a command for each failed property, to be printed as it is."""
-    return [
-        f"sedlab replay '{finding.replay_id}'"
-        for verdict in evaluation.failed
-        for finding in verdict.findings[:1]
-    ]
+    return [each.command for verdict in evaluation.failed for each in verdict.findings[:1]]

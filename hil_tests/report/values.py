@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ class Outcome(Enum):
     NOT_EXERCISED = "not exercised"
 
 
+def folder_name(target: str) -> str:
+    """Return a name for a target's folder that any file system takes."""
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", target)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One way to break a property: the shortest steps, as they happened."""
@@ -25,6 +31,12 @@ class Finding:
     replay_id: str
     lines: tuple[str, ...]
     trace: str | None  # name of the pcap in the target's folder of traces
+
+    @property
+    def command(self) -> str:
+        """What a shell runs to see it again: in quotes, as a user's own part may be named anyhow."""
+        quoted = self.replay_id.replace("'", "'\"'\"'")
+        return f"sedlab replay '{quoted}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +50,7 @@ class Verdict:
     outcome: Outcome
     reason: str  # why it was not exercised, or what the profile expects
     is_expected: bool  # the profile says that it fails
-    runs: int
+    runs: int  # of its own scenarios
     findings: tuple[Finding, ...]
 
     @property

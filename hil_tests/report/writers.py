@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from hil_tests.report.requirements import requirements
-from hil_tests.report.values import Evaluation, Outcome, Verdict
+from hil_tests.report.page import report_html
+from hil_tests.report.values import Evaluation, Outcome, Verdict, folder_name
+
+__all__ = ["Written", "folder_name", "junit_xml", "report_html", "report_json", "write_all"]
 
 JSON_VERSION = 1
 
@@ -29,21 +31,20 @@ def write_all(evaluations: Sequence[Evaluation], folder: Path) -> Written:
     """Write all three files into a folder, which is made where there is none."""
     folder.mkdir(parents=True, exist_ok=True)
     written = Written(folder / "report.html", folder / "report.json", folder / "junit.xml")
-    written.json.write_text(report_json(evaluations), "utf-8")
-    written.junit.write_text(junit_xml(evaluations), "utf-8")
-    written.html.write_text(report_html(evaluations), "utf-8")
+    for path, text in (
+        (written.json, report_json(evaluations)),
+        (written.junit, junit_xml(evaluations)),
+        (written.html, report_html(evaluations)),
+    ):
+        # A target's name may hold bytes that are no text: they are shown as question marks.
+        path.write_bytes(text.encode("utf-8", "replace"))
     return written
-
-
-def folder_name(target: str) -> str:
-    """Return a name for a target's folder that any file system takes."""
-    return re.sub(r"[^A-Za-z0-9.+-]+", "_", target)
 
 
 def report_json(evaluations: Sequence[Evaluation]) -> str:
     """Return the report for programs."""
     document = {"version": JSON_VERSION, "evaluations": [_as_json(each) for each in evaluations]}
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=2) + "\n"
 
 
 def _as_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -63,66 +64,42 @@ def junit_xml(evaluations: Sequence[Evaluation]) -> str:
     """Return the report for build servers: a suite for each target, a case for each property."""
     root = ElementTree.Element("testsuites", name="sedlab")
     for evaluation in evaluations:
-        verdicts = evaluation.verdicts
-        skipped = sum(each.outcome is Outcome.NOT_EXERCISED for each in verdicts)
+        outcomes = [each.outcome for each in evaluation.verdicts]
         suite = ElementTree.SubElement(
             root,
             "testsuite",
             name=_xml(evaluation.target),
-            tests=str(len(verdicts)),
-            failures=str(len(evaluation.failed)),
-            skipped=str(skipped),
+            timestamp=_xml(f"{evaluation.date}T00:00:00"),  # the day; a report holds no time
+            tests=str(len(outcomes)),
+            failures=str(outcomes.count(Outcome.FAILED)),
+            skipped=str(outcomes.count(Outcome.NOT_EXERCISED)),
             errors="0",
         )
-        for verdict in verdicts:
-            _junit_case(suite, verdict)
+        properties = ElementTree.SubElement(suite, "properties")
+        for name, text in evaluation.figures.items():
+            ElementTree.SubElement(properties, "property", name=_xml(name), value=_xml(text))
+        for verdict in evaluation.verdicts:
+            _junit_case(suite, evaluation.target, verdict)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _junit_case(suite: ElementTree.Element, verdict: Verdict) -> None:
+def _junit_case(suite: ElementTree.Element, target: str, verdict: Verdict) -> None:
+    """Add a case. Build servers show one failure a case, so all findings stand in one."""
+    # A class for each target: servers keep the history of a test by its class and name.
+    class_name = f"sedlab.{target.replace('.', '_')}"
     case = ElementTree.SubElement(
-        suite, "testcase", classname=_xml(verdict.block), name=verdict.property_id
+        suite, "testcase", classname=_xml(class_name), name=_xml(verdict.property_id)
     )
     if verdict.outcome is Outcome.NOT_EXERCISED:
         ElementTree.SubElement(case, "skipped", message=_xml(verdict.reason))
-    for finding in verdict.findings:
-        failure = ElementTree.SubElement(case, "failure", message=_xml(finding.said))
-        replay = f"sedlab replay '{finding.replay_id}'"
-        failure.text = _xml("\n".join((*finding.lines, "", replay)))
+    if verdict.outcome is Outcome.FAILED:
+        said = verdict.findings[0].said if verdict.findings else verdict.reason
+        failure = ElementTree.SubElement(case, "failure", type="finding", message=_xml(said))
+        told = ["\n".join((each.said, *each.lines, each.command)) for each in verdict.findings]
+        failure.text = _xml("\n\n".join((verdict.sentence, *told)))
 
 
 def _xml(text: str) -> str:
     """Return text without the characters that XML 1.0 cannot hold."""
     return re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)
-
-
-def report_html(evaluations: Sequence[Evaluation]) -> str:
-    """Return the report for people: one file, which asks for nothing else."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("hil_tests", "report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    template = environment.get_template("report.html.j2")
-    text = template.render(
-        evaluations=evaluations,
-        requirements=requirements(),
-        bearing=_bearing(evaluations),
-        folder_name=folder_name,
-        outcomes=Outcome,
-    )
-    return f"{text}\n"
-
-
-def _bearing(evaluations: Sequence[Evaluation]) -> dict[str, list[str]]:
-    """Return the properties that bear on each requirement."""
-    bearing: dict[str, list[str]] = {}
-    for verdict in evaluations[0].verdicts if evaluations else ():
-        for requirement in verdict.requirements:
-            bearing.setdefault(requirement, []).append(verdict.property_id)
-    return bearing
