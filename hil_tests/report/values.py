@@ -34,7 +34,7 @@ class Finding:
 
     @property
     def command(self) -> str:
-        """What a shell runs to see it again: in quotes, as a user's own part may be named anyhow."""
+        """What a shell runs to see it again; quoted, as a user's own part may have any name."""
         quoted = self.replay_id.replace("'", "'\"'\"'")
         return f"sedlab replay '{quoted}'"
 
