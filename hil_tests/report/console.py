@@ -26,10 +26,15 @@ def scorecard(evaluation: Evaluation) -> RenderableType:
         parts += [Text(), Text(block, style="bold")]
         for verdict in verdicts:
             mark, style = _MARKS[verdict.outcome]
-            parts.append(Text.assemble("  ", (f"{mark:<5}", style), verdict.property_id))
-            said = verdict.findings[0].said if verdict.findings else ""
-            for line in filter(None, (said, verdict.reason)):
-                parts.append(Padding(Text(line, style="dim"), (0, 0, 0, 7)))
+            line = Text.assemble("  ", (f"{mark:<5}", style), verdict.property_id)
+            if verdict.outcome is Outcome.FAILED:
+                said = (verdict.findings[0].said if verdict.findings else "", verdict.reason)
+                told = [Padding(Text(each, style="dim"), (0, 0, 0, 7)) for each in said if each]
+                parts += [line, *told]
+            elif verdict.reason:
+                parts.append(line.append(f": {verdict.reason}", style="dim"))
+            else:
+                parts.append(line)
     figures = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     figures.add_column(no_wrap=True, style="dim")
     figures.add_column()
