@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from host_driver.commands.options import TargetType
+
 if TYPE_CHECKING:
     from hil_tests.evaluate import Progress
     from hil_tests.report.values import Evaluation
@@ -23,7 +25,7 @@ DEFAULT_OUT = Path("sedlab-report")
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.argument("targets", nargs=-1, required=True, type=TargetType(), metavar="TARGET...")
 @click.option("--depth", type=click.Choice(DEPTHS), default="standard", show_default=True)
 @click.option("--jobs", type=click.IntRange(1, 64), help="Targets judged at the same time.")
 @click.option(
@@ -57,6 +59,7 @@ def evaluate(
 
     for target in targets:
         _target(target)  # wrong names are told before any long work
+    out.mkdir(parents=True, exist_ok=True)  # so is a folder that can't be written
     evaluations = _evaluate_all(targets, depth, jobs or 2, content, out)
     paths = writers.write_all(evaluations, out)
     if as_json:
@@ -145,7 +148,7 @@ def _lines(url: str) -> Progress:
 
 @click.command()
 @click.argument("replay_id")
-@click.argument("target", required=False)
+@click.argument("target", required=False, type=TargetType())
 @click.option(
     "--content",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

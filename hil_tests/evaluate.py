@@ -225,13 +225,20 @@ def _figures(target: Target, tally: Tally, depth: str) -> dict[str, str]:
     figures = {
         "Depth": f"{depth}, {EXAMPLES[depth]} runs of the state machine, judged by all properties",
         "Steps run and judged": f"{tally.steps:,}",
-        "Power cuts": f"{tally.cuts}, at every durable step of {tally.cut_scenarios} scenarios",
         "Content stored and searched for": searched,
-        "PBKDF2 cost": f"{TEST_KDF_ITERATIONS} iteration in runs, {full}",
-        "Guesses before the limit": f"{sum(facts.limits.values())} ({guesses})" if guesses else "",
-        "What the bench could do": ", ".join(sorted(each.value for each in facts.capabilities)),
+        "Guesses before the limit": "without end: there is no PIN",
     }
-    return {name: text for name, text in figures.items() if text}
+    if "PIN" in facts.features:
+        cuts = f"{tally.cuts}, at every durable step of {tally.cut_scenarios} scenarios"
+        figures |= {
+            "Power cuts": cuts,
+            "PBKDF2 cost": f"{TEST_KDF_ITERATIONS} iteration in runs, {full}",
+            "Guesses before the limit": f"{sum(facts.limits.values())} ({guesses})",
+        }
+    if target.name.is_file:
+        figures["What was judged"] = "a fresh drive of the profile in the file"
+    figures["What the bench could do"] = ", ".join(sorted(e.value for e in facts.capabilities))
+    return figures
 
 
 def replay(target: Target, property_id: str, actions: Sequence[Action]) -> Failure | None:

@@ -56,7 +56,7 @@ def content_in(board: Board, content: bytes) -> list[str]:
         ends.append(end)
         parts.append(data)
     hits = ContentIndex(content).find(b"".join(parts))
-    return [f"{names[bisect_right(ends, at)]}" for at, _ in hits]
+    return list(dict.fromkeys(names[bisect_right(ends, at)] for at, _ in hits))
 
 
 def secrets_in(bench: Bench, places: Iterator[tuple[str, bytes]]) -> list[str]:
