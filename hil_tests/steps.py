@@ -34,6 +34,7 @@ class Outcome(Enum):
     NOT_SUPPORTED = "not supported"
     CUT = "power cut"
     FAULT = "transport fault"
+    CRASH = "crash of the firmware"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ import usb.core
 
 from firmware_model import profiles
 from firmware_model.emulated_drive import EmulatedDrive
-from firmware_model.firmware.parts import PartClass, PartError, check_fit, part_for
+from firmware_model.firmware.parts import ERRORS_OF_CODE, PartClass, PartError, check_fit, part_for
 from firmware_model.hardware.entropy import NoiseSource, SeededNoise
 from firmware_model.hardware.sedfile import SedFile, SedFileError, SedFileInUse
 from host_driver.attachment import Attachment, OpenOptions
@@ -34,19 +34,6 @@ from host_driver.transport import CommandTransport
 
 if TYPE_CHECKING:
     from usb.backend import IBackend
-
-
-_OF_USERS_CODE = (
-    ArithmeticError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +98,7 @@ def _module(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except _OF_USERS_CODE as wrong:
+    except ERRORS_OF_CODE as wrong:
         raise PartError(f"{path}: {type(wrong).__name__}: {wrong}") from wrong
     return module
 

@@ -125,3 +125,22 @@ def test_every_reference_part_is_the_only_one_of_its_seam() -> None:
     assert set(REFERENCE) == set(PART_NAMES)
     for part, made in REFERENCE.items():
         check_fit(part, made)
+
+
+def test_part_that_raises_is_a_finding_and_no_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "raises.py"
+    path.write_text(
+        "from firmware_model.hardware.secure_element import SpendFirst\n"
+        "class Raises(SpendFirst):\n"
+        "    def attempt(self, cells, request):\n"
+        "        raise RuntimeError('out of paper')\n",
+        "utf-8",
+    )
+    target = Target(f"model:native+{path}:Raises")
+
+    failure = fails(
+        target, BY_ID["malformed-is-harmless"], parse_steps("set_pin-user-0,unlock-user-0")
+    )
+
+    assert failure is not None
+    assert "crashed the firmware: RuntimeError: out of paper" in failure.said

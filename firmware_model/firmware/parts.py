@@ -7,7 +7,7 @@ does not. A class that fills several seams is made once and shared between them.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
-from typing import Any, Protocol, get_type_hints
+from typing import Any, Final, Protocol, get_type_hints
 
 from firmware_model.firmware.sector_cipher import SectorCipher
 from firmware_model.firmware.volume import Volume
@@ -18,6 +18,22 @@ from firmware_model.wire.sense import Sense
 
 class PartError(ValueError):
     """A class does not fit the part it is to replace; the message says what it lacks."""
+
+
+# What a part of somebody else's may raise by mistake, when it is loaded or when it runs.
+ERRORS_OF_CODE: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
 class LockCause(Enum):

@@ -16,6 +16,7 @@ import usb.core
 from usb.backend import IBackend
 
 from firmware_model.emulated_drive import EmulatedDrive
+from firmware_model.firmware.parts import ERRORS_OF_CODE
 from firmware_model.hardware.board import FlashImage
 from firmware_model.wire.native import Status
 from hil_tests.actions import PIN_TABLE, Action
@@ -37,6 +38,12 @@ from host_driver.known_drives import IdentityCheck, KnownDrives, default_path
 from host_driver.trace import Recorded
 from host_driver.transport import CommandTransport
 
+_TOLD: Final = {
+    Outcome.OK: True,
+    Outcome.CUT: None,
+    Outcome.FAULT: None,
+    Outcome.CRASH: None,
+}
 COUNTS: Final = ("user", "admin", "recovery")
 DEFAULT_LIMIT: Final = 10  # for a drive that tells none: the oracle has to count from something
 MAY_LOCK: Final = "may lock"  # said to `expect` where a timer may have run out or not
@@ -198,7 +205,8 @@ class Bench:
         step.step_names = tuple(board.supply.names)
         was_cut = not self.drive.is_on
         if was_cut:
-            step.outcome, step.detail = Outcome.CUT, ""
+            if step.outcome is not Outcome.CRASH:
+                step.outcome, step.detail = Outcome.CUT, ""
             self.drive.power_on()
             self.reconnect()
         step.is_tampered = step.is_tampered or self.memory.is_tampered
@@ -224,6 +232,11 @@ class Bench:
         except DriveError as fault:
             step.outcome, step.detail = Outcome.FAULT, f"{type(fault).__name__}: {fault}"
             self.reconnect()
+        except ERRORS_OF_CODE as crash:
+            if not self.drive.parts:
+                raise  # a reference part does not crash: it is the harness that is wrong
+            step.outcome, step.detail = Outcome.CRASH, f"{type(crash).__name__}: {crash}"
+            self.drive.power_off()
 
     # --- judging --------------------------------------------------------------------------------
 
@@ -238,9 +251,7 @@ class Bench:
             oracle.branches += tuple((None, world) for _, world in before)
         told = {success for success, _ in oracle.branches}
         step.is_refused_by_all = told == {False}
-        success = {Outcome.OK: True, Outcome.CUT: None, Outcome.FAULT: None}.get(
-            step.outcome, False
-        )
+        success = _TOLD.get(step.outcome, False)
         if success is not None and not oracle.narrow(lambda s, w: s in (None, success)):
             expected = tuple("ok" if each else "refused" for each in told if each is not None)
             seen = "ok" if success else step.outcome.value

@@ -12,6 +12,8 @@ from hil_tests.steps import Capability, Facts, Outcome, Step
 def _faults(step: Step) -> str | None:
     if step.outcome is Outcome.FAULT:
         return f"{step.action} ended in a transport fault: {step.detail}"
+    if step.outcome is Outcome.CRASH:
+        return f"{step.action} crashed the firmware: {step.detail}"
     return None
 
 
