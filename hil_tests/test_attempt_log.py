@@ -1,0 +1,170 @@
+"""The attempt log: a ring that folds, and proofs that nothing is missing from it."""
+
+import contextlib
+from dataclasses import replace
+
+import pytest
+
+from firmware_model import profiles
+from firmware_model.emulated_drive import EmulatedDrive
+from firmware_model.hardware.entropy import SeededNoise
+from firmware_model.wire.attempt_log import Event
+from hil_tests.actions import PINS
+from hil_tests.bench.bench import Bench
+from hil_tests.content import Content
+from hil_tests.facts import facts_of
+from host_driver.attempt_log import AttemptLog, LogNotProved, attempts, check_evidence
+from host_driver.errors import Disconnected, WrongPin
+
+RING = 128
+PROFILE = replace(
+    profiles.load("native"),
+    policy=replace(profiles.load("native").policy, log_records=RING, block_count=4096),
+)
+
+
+def bench() -> Bench:
+    drive = EmulatedDrive.new(PROFILE, SeededNoise(b"log"), kdf_iterations=1)
+    drive.power_on()
+    return Bench(drive, facts_of(PROFILE), Content("text", bytes(range(256)) * 8))
+
+
+def guess(on: Bench, times: int) -> None:
+    """Enter a wrong PIN and the right one, again and again."""
+    for _ in range(times):
+        with pytest.raises(WrongPin):
+            on.host().unlock(PINS[1])
+        on.host().unlock(PINS[0])
+
+
+def cycle(on: Bench) -> None:
+    on.drive.power_off()
+    on.drive.power_on()
+    on.reconnect()
+
+
+def test_log_that_wrapped_many_times_still_proves_every_attempt() -> None:
+    on = bench()
+    on.host().set_pin(PINS[0])
+    for _ in range(12):
+        guess(on, 20)
+        cycle(on)
+    on.host().unlock(PINS[0])
+
+    log = on.host().log()
+    evidence = on.host().evidence()
+
+    assert attempts(evidence) == 12 * 40 + 1
+    assert log.checkpoint is not None
+    assert RING // 2 <= len(log.records) <= RING
+    assert log.records[-1].number == evidence.count - 1
+
+
+def test_log_without_a_fold_has_every_record_in_order() -> None:
+    on = bench()
+    on.host().set_pin(PINS[0])
+    guess(on, 2)
+
+    log = on.host().log()
+
+    assert log.checkpoint is None
+    assert [record.event for record in log.records] == [
+        Event.BOOT,
+        Event.PIN_SET,
+        Event.ATTEMPT_USER,
+        Event.ATTEMPT_USER,
+        Event.UNLOCK,
+        Event.ATTEMPT_USER,
+        Event.ATTEMPT_USER,
+        Event.UNLOCK,
+    ]
+
+
+def forged(log: AttemptLog) -> dict[str, AttemptLog]:
+    records = log.records
+    changed = replace(records[3], event=Event.BOOT)
+    return {
+        "cut": replace(log, records=records[:-1]),
+        "with a gap": replace(log, records=records[:3] + records[4:]),
+        "changed": replace(log, records=(*records[:3], changed, *records[4:])),
+        "empty": replace(log, records=()),
+        "without its checkpoint": replace(log, checkpoint=None, records=records[1:]),
+    }
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+def test_log_that_was_tampered_with_is_not_proved(wraps: bool) -> None:
+    on = bench()
+    on.host().set_pin(PINS[0])
+    guess(on, 60 if wraps else 3)
+    log, evidence = on.host().log(), on.host().evidence()
+
+    for what, tampered in forged(log).items():
+        with pytest.raises(LogNotProved):
+            tampered.prove(evidence)
+            raise AssertionError(f"a log that was {what} is proved")
+
+
+def test_checkpoint_of_another_drive_is_not_proved() -> None:
+    on = bench()
+    on.host().set_pin(PINS[0])
+    guess(on, 60)
+    log, evidence = on.host().log(), on.host().evidence()
+    assert log.checkpoint is not None
+    another = replace(log.checkpoint, signature=bytes(64))
+
+    with pytest.raises(LogNotProved, match="checkpoint is not signed"):
+        replace(log, checkpoint=another).prove(evidence)
+
+
+def test_evidence_is_over_the_askers_own_nonce() -> None:
+    on = bench()
+    evidence = on.host().evidence(bytes(32))
+
+    check_evidence(evidence, bytes(32))
+    with pytest.raises(LogNotProved, match="another nonce"):
+        check_evidence(evidence, b"\x01" * 32)
+    with pytest.raises(LogNotProved, match="not signed"):
+        check_evidence(replace(evidence, count=evidence.count + 1), bytes(32))
+
+
+def test_flash_rolled_back_leaves_a_log_that_does_not_verify() -> None:
+    on = bench()
+    on.host().set_pin(PINS[0])
+    image = on.drive.board.flash_image()
+    guess(on, 3)
+    on.drive.power_off()
+    on.restart(on.drive.with_board(on.drive.board.with_flash(image)))
+    on.drive.power_on()
+    on.host().unlock(PINS[0])
+
+    with pytest.raises(LogNotProved):
+        on.host().log()
+
+
+def test_cut_at_any_step_of_a_fold_loses_no_attempt() -> None:
+    on = bench()
+    on.host().set_pin(PINS[0])
+    guess(on, 23)  # the ring is nearly full
+    for cut in range(1, 40):
+        copy = on.clone()
+        copy.host()
+        before = attempts(copy.host().evidence())
+        copy.drive.cut_at(cut)
+        made = 0
+        try:
+            for _ in range(8):
+                made += 1
+                with contextlib.suppress(WrongPin):
+                    copy.host().unlock(PINS[1])
+                made += 1
+                copy.host().unlock(PINS[0])
+        except Disconnected:
+            assert not copy.drive.is_on
+        copy.drive.cut_at(None)
+        cycle(copy)
+        counted = attempts(copy.host().evidence()) - before
+        copy.host().unlock(PINS[0])
+
+        assert made - 1 <= counted <= made
+        copy.host().log()
