@@ -1,0 +1,282 @@
+"""The whole drive: power cuts, boot, failure, locking by events, and the keypad."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firmware_model import profiles
+from firmware_model.emulated_drive import EmulatedDrive
+from firmware_model.hardware.entropy import SeededNoise
+from firmware_model.hardware.keypad import Key
+from firmware_model.wire.function import BusEvent, Handshake
+from firmware_model.wire.native import State
+from firmware_model.wire.usb import SetupPacket
+from hil_tests.actions import PINS
+from hil_tests.bench.bench import Bench
+from hil_tests.content import Content
+from hil_tests.facts import facts_of
+from host_driver.errors import Locked, SelfTestFailed, WrongPin
+
+PIN, WRONG = PINS[0], PINS[1]
+CONTENT = Content("text", bytes(range(256)) * 8)
+GET_DEVICE = SetupPacket(0x80, 6, 0x0100, 0, 18)
+
+
+class StuckNoise:
+    """A source that gives one value for ever."""
+
+    def samples(self, count: int) -> bytes:
+        return bytes(count)
+
+    def copy(self) -> "StuckNoise":
+        return self
+
+
+def drive(name: str = "native", /, **policy: object) -> EmulatedDrive:
+    profile = profiles.load(name)
+    profile = replace(profile, policy=replace(profile.policy, **policy))  # type: ignore[arg-type]
+    return EmulatedDrive.new(profile, SeededNoise(b"drive"), kdf_iterations=1)
+
+
+def bench(name: str = "native", /, **policy: object) -> Bench:
+    made = drive(name, **policy)
+    made.power_on()
+    return Bench(made, facts_of(made.profile), CONTENT)
+
+
+def opened(name: str = "native", /, **policy: object) -> Bench:
+    on = bench(name, **policy)
+    on.host().set_pin(PIN)
+    on.host().unlock(PIN)
+    return on
+
+
+def state(on: Bench) -> State:
+    status = on.status()
+    assert status is not None
+    return status.state
+
+
+def test_drive_without_power_answers_nobody() -> None:
+    made = drive()
+
+    assert made.control(GET_DEVICE) is Handshake.DETACHED
+    assert made.transfer_in(0x81, 13) is Handshake.DETACHED
+    assert made.transfer_out(0x02, bytes(31)) is Handshake.DETACHED
+    made.bus(BusEvent.RESET)
+    made.cancel(0x81)
+
+
+def test_cut_in_the_middle_of_a_command_is_a_drive_that_is_gone() -> None:
+    on = opened()
+    on.drive.cut_at(1)
+
+    with pytest.raises(Exception, match="gone") as gone:
+        on.host().write(0, bytes(512))
+
+    assert type(gone.value).__name__ == "Disconnected"
+    assert not on.drive.is_on
+
+
+def test_cut_during_boot_leaves_the_drive_off_and_the_next_boot_works() -> None:
+    for cut in (1, 2):
+        made = drive()
+        made.cut_at(cut)
+        made.power_on()
+        assert not made.is_on
+
+        made.power_on()
+
+        assert made.is_on
+
+
+def test_fork_is_the_same_drive_and_a_different_one() -> None:
+    on = opened()
+    on.host().write(0, b"x" * 512)
+    copy = on.clone()
+    copy.host().unlock(PIN)
+    copy.host().write(0, b"y" * 512)
+    with pytest.raises(WrongPin):
+        copy.host().unlock(WRONG)
+
+    assert on.host().read(0, 1) == b"x" * 512
+    assert copy.host().read(0, 1) == b"y" * 512
+    assert on.status() != copy.status()
+
+
+def test_stuck_noise_source_fails_the_drive_before_a_key_depends_on_it() -> None:
+    made = drive()
+    made.board.entropy._source = StuckNoise()
+    made.power_on()
+    on = Bench(made, facts_of(made.profile), CONTENT)
+
+    with pytest.raises(SelfTestFailed):
+        on.host().read(0, 1)
+
+    assert state(on) is State.FAILED
+
+
+def test_noise_source_that_sticks_later_fails_the_drive_and_makes_no_key() -> None:
+    on = bench()
+    on.host()
+    on.drive.board.entropy._source = StuckNoise()
+    on.drive.board.entropy._pool = b""
+
+    with pytest.raises(SelfTestFailed):
+        on.host().set_pin(PIN)
+
+    assert state(on) is State.FAILED
+
+
+def test_idle_drive_locks_itself_and_a_busy_one_does_not() -> None:
+    on = opened()
+    for _ in range(3):
+        on.drive.advance(500_000_000)
+        assert len(on.host().read(0, 1)) == 512
+    on.drive.advance(601_000_000)
+
+    with pytest.raises(Locked):
+        on.host().read(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("policy", "event", "left"),
+    [
+        ({}, BusEvent.SUSPEND, State.LOCKED),
+        ({"lock_on_suspend": False}, BusEvent.SUSPEND, State.UNLOCKED),
+        ({}, BusEvent.RESET, State.LOCKED),
+        ({"lock_on_reset": False}, BusEvent.RESET, State.UNLOCKED),
+        ({"lock_on_reset": False, "lock_on_suspend": False}, BusEvent.DETACH, State.LOCKED),
+    ],
+)
+def test_bus_event_locks_as_the_profile_says(
+    policy: dict[str, object], event: BusEvent, left: State
+) -> None:
+    on = opened(**policy)
+
+    on.drive.bus(event)
+
+    assert on.drive.firmware is not None and on.drive.firmware.state is left
+
+
+def test_reset_before_configuration_is_part_of_enumeration() -> None:
+    on = opened("keypad")
+    firmware = on.drive.firmware
+    assert firmware is not None
+    on.drive.bus(BusEvent.ATTACH)
+    on.drive.bus(BusEvent.RESET)
+    on.drive.bus(BusEvent.RESET)
+
+    assert firmware.state is State.UNLOCKED
+
+
+def test_block_at_the_limit_keeps_the_data_for_the_admin() -> None:
+    on = opened(at_limit="block")
+    on.host().write(0, b"x" * 512)
+    on.host().set_pin(PINS[2], "admin")
+    on.host().lock()
+    for _ in range(10):
+        with pytest.raises(WrongPin):
+            on.host().unlock(WRONG)
+    assert state(on) is State.BLOCKED
+
+    on.host().unlock(PINS[2], "admin")
+    on.host().set_pin(PINS[3])
+    on.host().lock()
+    on.host().unlock(PINS[3])
+
+    assert on.host().read(0, 1) == b"x" * 512
+
+
+# --- the keypad ---------------------------------------------------------------------------------
+
+
+def test_lights_tell_blank_locked_open_refused_and_waiting() -> None:
+    made = drive("keypad")
+    assert set(made.leds().values()) == {"off"}
+    made.power_on()
+    assert made.leds() == {"red": "off", "green": "off", "blue": "on"}
+    made.press(f"SET {PIN} UNLOCK {PIN}")
+    assert made.leds()["blue"] == "blink"
+    made.press("UNLOCK")
+    assert made.leds() == {"red": "on", "green": "off", "blue": "off"}
+    made.press(f"{WRONG} UNLOCK")
+    assert made.leds()["red"] == "blink"
+    made.press(f"{PIN} UNLOCK")
+    assert made.leds() == {"red": "off", "green": "on", "blue": "off"}
+    made.press("LOCK")
+    assert made.leds() == {"red": "on", "green": "off", "blue": "off"}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        f"SET {PIN} UNLOCK {WRONG} UNLOCK",
+        "SET UNLOCK UNLOCK",
+        f"SET ADMIN LOCK {PIN} UNLOCK",
+        "SET 7777777 UNLOCK 7777777 UNLOCK",
+        "SET 12345678 UNLOCK 12345678 UNLOCK",
+    ],
+)
+def test_new_pin_that_is_not_entered_twice_or_too_simple_is_not_set(keys: str) -> None:
+    made = drive("keypad")
+    made.power_on()
+
+    made.press(keys)
+
+    assert made.firmware is not None and made.firmware.state is State.FACTORY
+
+
+def test_lock_key_forgets_what_was_entered() -> None:
+    on = opened("keypad")
+    on.drive.press("LOCK")
+    on.drive.press(f"{PIN[:6]} LOCK {PIN} UNLOCK")
+
+    assert state(on) is State.UNLOCKED
+
+
+def test_reset_code_on_the_keys_erases_and_another_does_not() -> None:
+    from hil_tests.facts import reset_code_of
+
+    on = opened("keypad")
+    code = reset_code_of(on.drive.profile, SeededNoise(b"drive"))
+    on.drive.press("LOCK")
+    on.drive.press(f"ERASE {'1' * 32} UNLOCK")
+    assert state(on) is State.LOCKED
+
+    on.drive.press(f"ERASE {code} UNLOCK")
+
+    assert state(on) is State.ERASED
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from(Key), max_size=60), st.none() | st.integers(1, 12))
+def test_any_keys_at_any_cut_are_taken_without_an_exception(
+    pressed: list[Key], cut: int | None
+) -> None:
+    made = drive("keypad")
+    made.power_on()
+    made.press(f"SET {PIN} UNLOCK {PIN} UNLOCK")
+    made.cut_at(cut)
+
+    made.press(" ".join(key.value for key in pressed))
+
+    made.cut_at(None)
+    made.power_off()
+    made.power_on()
+    assert made.firmware is not None
+    assert made.firmware.state in (State.LOCKED, State.ERASED, State.FACTORY)
+
+
+def test_endless_entry_is_cut_short() -> None:
+    made = drive("keypad")
+    made.power_on()
+
+    made.press("1" * 2000)
+
+    assert made.leds()["red"] in ("blink", "off")
+    made.press("LOCK")
+    made.press(f"SET {PIN} UNLOCK {PIN} UNLOCK")
+    assert made.firmware is not None and made.firmware.state is State.LOCKED
