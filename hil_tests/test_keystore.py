@@ -1,0 +1,112 @@
+"""Wrapped keys in flash: two blocks in turn, whole records only."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firmware_model.firmware.keystore import KeyRecord, KeyStore
+from firmware_model.hardware.clock import Clock, Timing
+from firmware_model.hardware.element_state import Slot
+from firmware_model.hardware.nand import Geometry, MemoryCells, Nand
+from firmware_model.hardware.supply import PowerCut, Supply
+
+SHAPE = Geometry(2, pages_per_block=4)
+
+
+class Flash:
+    """Two blocks, which can be switched on again."""
+
+    def __init__(self) -> None:
+        self.supply = Supply()
+        self.nand = Nand(SHAPE, MemoryCells(), self.supply, Clock(), Timing())
+
+    def mounted(self, epoch: int = 0) -> KeyStore:
+        return KeyStore(self.nand, 0, epoch)
+
+
+def record(slot: Slot, generation: int, epoch: int = 0) -> KeyRecord:
+    return KeyRecord(slot, generation, epoch, b"s" * 16, bytes((slot, generation)) * 36)
+
+
+USER, ADMIN = Slot.USER, Slot.ADMIN
+
+
+def test_record_is_found_by_slot_and_generation_after_a_power_cycle() -> None:
+    flash = Flash()
+    flash.mounted().write(record(USER, 1), frozenset({(USER, 1)}))
+
+    assert flash.mounted().find(USER, 1) == record(USER, 1)
+    assert flash.mounted().find(USER, 2) is None
+    assert flash.mounted().find(ADMIN, 1) is None
+    assert flash.mounted(epoch=1).find(USER, 1) is None
+
+
+def test_what_counts_moves_on_when_a_block_is_full() -> None:
+    flash = Flash()
+    store = flash.mounted()
+    store.write(record(ADMIN, 1), frozenset({(ADMIN, 1)}))
+    for generation in range(1, 30):
+        keep = frozenset({(ADMIN, 1), (USER, generation), (USER, generation - 1)})
+        store.write(record(USER, generation), keep)
+
+    again = flash.mounted()
+    assert again.find(USER, 29) == record(USER, 29)
+    assert again.find(ADMIN, 1) == record(ADMIN, 1)
+
+
+def test_cut_at_any_step_loses_no_record_that_counts() -> None:
+    for cut in range(1, 25):
+        flash = Flash()
+        store = flash.mounted()
+        store.write(record(ADMIN, 1), frozenset({(ADMIN, 1)}))
+        flash.supply.cut_at(cut)
+        generation = 0
+        try:
+            for generation in range(1, 12):
+                keep = frozenset({(ADMIN, 1), (USER, generation), (USER, generation - 1)})
+                store.write(record(USER, generation), keep)
+        except PowerCut:
+            flash.supply.power_on()
+        flash.supply.cut_at(None)
+        again = flash.mounted()
+
+        assert again.find(ADMIN, 1) == record(ADMIN, 1)
+        known = {again.find(USER, generation), again.find(USER, generation - 1)}
+        assert known & {record(USER, generation), record(USER, generation - 1)} or generation == 1
+        again.write(record(USER, 50), frozenset({(ADMIN, 1), (USER, 50)}))
+        assert flash.mounted().find(USER, 50) == record(USER, 50)
+
+
+def test_wiped_store_holds_nothing_of_any_epoch() -> None:
+    flash = Flash()
+    store = flash.mounted()
+    store.write(record(USER, 1), frozenset({(USER, 1)}))
+    store.wipe(1)
+
+    assert list(flash.nand.dump()) == []
+    assert flash.mounted().is_blank
+    store.write(record(USER, 2, epoch=1), frozenset({(USER, 2)}))
+    assert flash.mounted(epoch=1).find(USER, 2) == record(USER, 2, epoch=1)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_in_a_page_are_a_record_or_none(data: bytes) -> None:
+    flash = Flash()
+    flash.nand.program(0, data, b"", "noise")
+
+    store = flash.mounted()
+
+    assert store.find(USER, 0) is None or data.startswith(b"KEYS")
+    store.write(record(USER, 1), frozenset({(USER, 1)}))
+    assert flash.mounted().find(USER, 1) == record(USER, 1)
+
+
+@given(st.sampled_from(Slot), st.integers(0, 2**32 - 1), st.binary(min_size=1, max_size=255))
+def test_record_reads_back_and_no_flip_of_a_bit_passes(
+    slot: Slot, generation: int, wrapped: bytes
+) -> None:
+    whole = KeyRecord(slot, generation, 7, b"0123456789abcdef", wrapped)
+    page = whole.encode().ljust(4096, b"\xff")
+
+    assert KeyRecord.decode(page) == whole
+    for at in range(len(whole.encode())):
+        assert KeyRecord.decode(page[:at] + bytes((page[at] ^ 1,)) + page[at + 1 :]) != whole
