@@ -8,16 +8,59 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+
+class ProfileType(click.ParamType[str]):
+    """A profile's name, or the path of a TOML that describes one."""
+
+    name = "profile"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete names; else whatever the shell can."""
+        from firmware_model import profiles
+
+        found = [CompletionItem(name) for name in profiles.names() if name.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")]
+
+
+def _profile_text(profile: str) -> str:
+    """Return the TOML of a profile; raise ProfileError where there is none."""
+    from firmware_model import profiles
+
+    if not profile.endswith(".toml"):
+        return profiles.text_of(profile)
+    try:
+        with Path(profile).open(encoding="utf-8") as file:
+            return file.read(profiles.TEXT_BYTES_MAX + 1)  # longer is refused where it is read
+    except UnicodeDecodeError:
+        raise profiles.ProfileError(f"{profile}: not TOML: it is not UTF-8") from None
 
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--profile", default="native", show_default=True, help="Name, or path of a TOML.")
+@click.option(
+    "--profile",
+    type=ProfileType(),
+    default="native",
+    show_default=True,
+    help="Name, or path of a TOML.",
+)
 @click.option("--capacity", help="Such as 64MiB.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of the profile."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of the profile, such as tries.user=5.",
 )
-@click.option("--known-drives", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--known-drives",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of pinned identities, instead of the user's own.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def new(
     file: Path,
@@ -36,14 +79,15 @@ def new(
     from firmware_model.firmware.layout import Layout
     from firmware_model.hardware.entropy import SeededNoise
     from firmware_model.hardware.sedfile import SedFile, SedFileError
-    from host_driver.errors import TransportError
+    from host_driver.errors import IdentityUnknown, TransportError
     from host_driver.known_drives import KnownDrives, default_path, fingerprint
 
-    text = Path(profile).read_text("utf-8") if profile.endswith(".toml") else None
+    if file.suffix != ".sed":
+        raise click.UsageError(f"{file}: the name of a drive's file ends in .sed")
     changes = dict(_setting(each) for each in settings)
     if capacity is not None:
         changes["capacity"] = capacity
-    text = profiles.changed(text or profiles.text_of(profile), changes)
+    text = profiles.changed(_profile_text(profile), changes)
     described = profiles.parse(text)
     made = manufacture(described, SeededNoise(os.urandom(32)))
     try:
@@ -51,9 +95,12 @@ def new(
     except SedFileError as refused:
         raise TransportError(str(refused)) from None
     serial, identity = serial_of(made.element)
-    KnownDrives(known_drives or default_path()).note(serial, identity)
-    code = " ".join(made.reset_code[at : at + 4] for at in range(0, len(made.reset_code), 4))
     shown = fingerprint(identity)
+    try:
+        KnownDrives(known_drives or default_path()).note(serial, identity)
+    except IdentityUnknown as refused:  # the drive is there, and its code is told only now
+        click.echo(f"not noted among the known drives: {refused}", err=True)
+    code = " ".join(made.reset_code[at : at + 4] for at in range(0, len(made.reset_code), 4))
     if as_json:
         document = {"file": str(file), "serial": serial, "identity": shown, "reset_code": code}
         click.echo(json.dumps(document, indent=2))
@@ -78,12 +125,16 @@ def _setting(text: str) -> tuple[str, Any]:
         return key, value
 
 
-@click.command()
-@click.argument("target")
-def serve(target: str) -> None:
-    """Give a drive to other programs: not in this version, which reaches drives in its process."""
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="TARGET [OPTIONS]")
+def serve(arguments: tuple[str, ...]) -> None:
+    """Give a drive to other programs: not in this version.
+
+    It reaches drives in its own process only, as model:PROFILE and FILE.sed.
+    """
     raise click.UsageError(
-        f"{target} can't be served yet: this version reaches drives in its own process only"
+        f"{' '.join(arguments) or 'no drive'} can't be served yet: "
+        "this version reaches drives in its own process only"
     )
 
 

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from typing import Any, Final
 
 import click
 
 from host_driver.errors import DriveError
 
-# The verbs and what they do, so that `sedlab --help` loads none of them.
+# The verbs and how the help of each begins, so that `sedlab --help` loads none of them.
 VERBS: Final = {
     "new": "Make a drive in a file.",
-    "serve": "Give a drive to other programs (not yet).",
-    "list": "Show profiles, drive files and attached drives.",
-    "info": "Show what a drive says of itself.",
+    "serve": "Give a drive to other programs: not in this version.",
+    "list": "Show what can be a target.",
+    "info": "Show what a drive says of itself without a PIN.",
     "unlock": "Try a PIN.",
     "lock": "Lock a drive.",
     "set-pin": "Give a role a PIN.",
     "erase": "Destroy all keys, and so all data.",
-    "read": "Read blocks.",
-    "write": "Write blocks.",
+    "read": "Read blocks of a drive into a file.",
+    "write": "Write a file to the blocks of a drive.",
     "log": "Show the attempt log, or prove it.",
     "evaluate": "Attack and judge a drive.",
     "replay": "Run the steps of a finding again.",
-    "defects": "Show weaknesses that can be seeded into a model.",
-    "completion": "Print what makes a shell complete sedlab's verbs and targets.",
+    "defects": "Weaknesses that can be seeded into a model.",
+    "completion": "Print what makes a shell complete sedlab.",
 }
-SHELLS: Final = ("bash", "zsh", "fish")
-USAGE, INTERRUPTED = 2, 130
+COMPLETE: Final = "_SEDLAB_COMPLETE"
+REFUSED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class Verbs(click.Group):
@@ -40,6 +41,8 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name == "completion":
+            from host_driver.commands.completion import completion
+
             return completion
         for point in entry_points(group="sedlab.commands", name=name):
             command: click.Command = point.load()
@@ -52,58 +55,75 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("sedlab"), prog_name="sedlab")
+@click.version_option(package_name="sedlab", prog_name="sedlab")
 def cli() -> None:
     """A self-encrypting USB drive in a model, its driver, and a harness that tries to break both.
 
     A TARGET is model:PROFILE, model:PROFILE+DEFECT, FILE.sed or usb:VID:PID[:SERIAL].
+
+    PINs are asked for on a terminal, or come by --pin-fd N or SEDLAB_PIN_USER, SEDLAB_PIN_ADMIN
+    and SEDLAB_NEW_PIN in the environment; never as an argument.
+
+    Exits 0 when done, 1 when the drive refused or a property failed, 2 for wrong usage, and 3 when
+    the drive was not reached or did not keep to the protocol.
     """
 
 
-@click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
-def completion(shell: str) -> None:
-    """Print what makes a shell complete sedlab: `eval "$(sedlab completion bash)"`."""
-    from click.shell_completion import get_completion_class
-
-    kind = get_completion_class(shell)
-    assert kind is not None
-    click.echo(kind(cli, {}, "sedlab", "_SEDLAB_COMPLETE").source())
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and end the process: 0 done, 1 refused, 2 wrong usage, 3 not reached."""
+    """Run the command and end the process with its exit status."""
+    try:
+        sys.exit(_run(arguments))
+    except BrokenPipeError:
+        # Whoever read our output has gone; without this, Python says so once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(REFUSED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _run(arguments: list[str] | None) -> int:
+    """Run the command; say in one line what went wrong, and return the exit status."""
+    is_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
+    if COMPLETE in os.environ:
+        from host_driver.commands.completion import register
+
+        register()
     try:
         result = cli.main(arguments, prog_name="sedlab", standalone_mode=False)
-        sys.exit(result if isinstance(result, int) else 0)
+        return result if isinstance(result, int) else 0
     except click.exceptions.Abort:
-        click.echo("sedlab: interrupted", err=True)
-        sys.exit(INTERRUPTED)
+        return _fail("Interrupted", "interrupted", INTERRUPTED, is_json)
     except click.ClickException as wrong:
-        wrong.show()
-        sys.exit(wrong.exit_code)
+        message = wrong.format_message()
+        if "\n" in message:  # the help that click shows where no verb was given
+            wrong.show()
+            return wrong.exit_code
+        if isinstance(wrong, click.UsageError) and wrong.ctx is not None:
+            message = f"{message.rstrip('.')} (see `{wrong.ctx.command_path} --help`)"
+        return _fail(type(wrong).__name__, message, wrong.exit_code, is_json)
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain of it once more at exit.
-        sys.stdout = None
-        sys.exit(0)
-    except (ValueError, OSError) as wrong:
-        _fail(wrong, USAGE, arguments)
-    except DriveError as refused:
-        _fail(refused, refused.exit_status, arguments)
+        raise
+    except OSError as wrong:
+        where = "" if wrong.filename is None else f"{wrong.filename}: "
+        message = f"{where}{wrong.strerror or wrong}"
+        return _fail(type(wrong).__name__, message, USAGE, is_json)
+    except ValueError as wrong:
+        return _fail(type(wrong).__name__, str(wrong), USAGE, is_json)
+    except DriveError as wrong:
+        tries_left = getattr(wrong, "tries_left", None)
+        more = {} if tries_left is None else {"tries_left": tries_left}
+        return _fail(type(wrong).__name__, str(wrong), wrong.exit_status, is_json, **more)
 
 
-def _fail(wrong: Exception, status: int, arguments: list[str] | None) -> None:
-    """Say in one line what went wrong, as JSON where that was asked for, and exit."""
-    if "--json" in (sys.argv[1:] if arguments is None else arguments):
+def _fail(kind: str, message: str, status: int, is_json: bool, **more: Any) -> int:
+    """Say what went wrong: a line for a person, a document for a program."""
+    line = " ".join(message.split())
+    click.echo(f"sedlab: {line}", err=True)
+    if is_json:
         import json
 
-        document: dict[str, Any] = {"error": type(wrong).__name__, "message": str(wrong)}
-        tries_left = getattr(wrong, "tries_left", None)
-        if tries_left is not None:
-            document["tries_left"] = tries_left
-        click.echo(json.dumps(document))
-    click.echo(f"sedlab: {wrong}", err=True)
-    sys.exit(status)
+        click.echo(json.dumps({"error": kind, "message": line, **more}))
+    return status
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 import click
 
 from host_driver.commands.options import Session, opens_drive
+from host_driver.errors import DriveError
 
 BLOCK_BYTES: Final = 512
 CHUNK_BLOCKS: Final = 2048  # 1 MiB between two signs of life
@@ -31,13 +32,19 @@ PLAIN_STEPS: Final = 10  # lines of progress where there is no terminal
     help="File to write; standard output if left out.",
 )
 def read(session: Session, lba: int, count: int | None, output: Path) -> None:
-    """Read blocks of a drive into a file."""
+    """Read blocks of a drive into a file.
+
+    Nothing is written to the file before the drive is open.
+    """
+    if session.as_json and str(output) == "-":
+        raise click.UsageError("--json needs -o FILE: standard output can't hold data as well")
     with session.open() as drive:
         session.unlock(drive)
         capacity = drive.block_count
         count = capacity - lba if count is None else count
         if count < 1 or lba + count > capacity:
-            raise click.UsageError(f"blocks {lba} to {lba + count - 1} of {capacity}")
+            last = f" to {lba + count - 1}" if count > 1 else ""
+            raise click.UsageError(f"block {lba}{last}: the drive has {capacity}, from 0 on")
         with _output(output) as stream, progress("read", count) as done:
             for first in range(lba, lba + count, CHUNK_BLOCKS):
                 chunk = min(CHUNK_BLOCKS, lba + count - first)
@@ -52,30 +59,43 @@ def read(session: Session, lba: int, count: int | None, output: Path) -> None:
 @click.argument("file", type=click.File("rb"), default="-")
 @click.option("--lba", type=click.IntRange(0), default=0, show_default=True, help="First block.")
 def write(session: Session, file: BinaryIO, lba: int) -> None:
-    """Write a file, or standard input, to the blocks of a drive."""
+    """Write a file to the blocks of a drive.
+
+    Without FILE, standard input. The last block is filled with zeros. A file that does not fit is
+    refused before anything is written; a pipe, whose length nobody knows, where it no longer fits.
+    """
     with session.open() as drive:
         session.unlock(drive)
         capacity = drive.block_count
         size = _size(file)
-        if size is not None and lba + -(-size // BLOCK_BYTES) > capacity:
+        if size is not None and lba + _blocks(size) > capacity:
             raise click.UsageError(
                 f"{size} bytes from block {lba} on do not fit {capacity} blocks of {BLOCK_BYTES}"
             )
         written = padding = 0
-        with progress("write", None if size is None else -(-size // BLOCK_BYTES)) as done:
-            while data := file.read(CHUNK_BLOCKS * BLOCK_BYTES):
-                padding = -len(data) % BLOCK_BYTES
-                blocks = (len(data) + padding) // BLOCK_BYTES
-                if lba + written + blocks > capacity:
-                    raise click.UsageError(f"full after {written} blocks: the drive has {capacity}")
-                drive.write(lba + written, data + bytes(padding))
-                written += blocks
-                done(blocks)
-        drive.flush()
+        try:
+            with progress("write", None if size is None else _blocks(size)) as done:
+                while data := file.read(CHUNK_BLOCKS * BLOCK_BYTES):
+                    blocks = _blocks(len(data))
+                    padding = blocks * BLOCK_BYTES - len(data)
+                    if lba + written + blocks > capacity:
+                        raise click.UsageError(f"more than the drive's {capacity} blocks")
+                    drive.write(lba + written, data + bytes(padding))
+                    written += blocks
+                    done(blocks)
+            drive.flush()
+        except (DriveError, click.UsageError, KeyboardInterrupt):
+            click.echo(f"write: stopped after {written} blocks", err=True)
+            raise
         lines = [f"{written} blocks written"]
         if padding:
             lines.append(f"the last block was filled with {padding} zeros")
         session.show({"written_blocks": written, "lba": lba, "padding_bytes": padding}, lines)
+
+
+def _blocks(size: int) -> int:
+    """Return how many blocks so many bytes take."""
+    return -(-size // BLOCK_BYTES)
 
 
 def _size(file: BinaryIO) -> int | None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
 
 from host_driver.commands.options import ROLES, F, Session, opens_drive
-from host_driver.commands.pins import entered_pin, given_pin, is_attended, new_pin
-from host_driver.errors import NoPin
+from host_driver.commands.pins import (
+    entered_pin,
+    given_pin,
+    is_attended,
+    new_pin,
+    reset_code,
+)
+from host_driver.errors import NoPin, NotSupported
 
 if TYPE_CHECKING:
     from host_driver.drive import Drive
@@ -27,12 +32,14 @@ def unlock(session: Session) -> None:
             raise click.UsageError(f"no PIN: give SEDLAB_PIN_{session.role.upper()} or --pin-fd N")
         drive.unlock(pin, session.role)
         said = "unlocked"
-        if session.target.startswith("model:"):
+        stays_open = not session.target.startswith("model:")
+        if not stays_open:
             said = (
                 "the PIN is right. A drive in this process locks again on exit: "
                 "no unlocked state is ever stored"
             )
-        session.show({"unlocked": True, "role": session.role}, [said])
+        document = {"unlocked": True, "role": session.role, "stays_unlocked": stays_open}
+        session.show(document, [said])
 
 
 @click.command()
@@ -59,6 +66,8 @@ def set_pin(session: Session, opener: str | None, new_pin_fd: int | None) -> Non
     no PIN yet.
     """
     with session.open() as drive:
+        if drive.status() is None:
+            raise NotSupported("the drive offers no PIN that sedlab knows")
         was_blank = drive.is_blank
         if not was_blank:
             session.unlock(drive, opener or _opener(session, drive))
@@ -85,25 +94,30 @@ def _opener(session: Session, drive: Drive) -> str:
 
 @click.command()
 @opens_drive
+@click.option("--reset-code", "by_code", is_flag=True, help="Ask for the reset code.")
 @click.option("--reset-code-fd", type=int, metavar="N", help="Read the reset code from there.")
 @click.option("--yes", is_flag=True, help="Do not ask whether it is meant.")
-def erase(session: Session, reset_code_fd: int | None, yes: bool) -> None:
+def erase(session: Session, by_code: bool, reset_code_fd: int | None, yes: bool) -> None:
     """Destroy all keys, and so all data.
 
     By the right of --role, whose PIN is asked for, or by the reset code that `new` printed
-    (SEDLAB_RESET_CODE or --reset-code-fd).
+    (--reset-code, --reset-code-fd N or SEDLAB_RESET_CODE).
     """
-    code = os.environ.get("SEDLAB_RESET_CODE")
-    if reset_code_fd is not None:
-        code = given_pin(session.role, reset_code_fd)
-    if not yes:
-        if not is_attended():
-            raise click.UsageError("an erase can't be undone: add --yes")
-        click.confirm(f"Destroy everything on {session.target}?", abort=True, err=True)
+    if not yes and not is_attended():
+        raise click.UsageError("an erase can't be undone: add --yes")
+    code = reset_code(reset_code_fd, is_wanted=by_code)
     with session.open() as drive:
         if drive.is_blank:
             raise NoPin("the drive has no keys to destroy")
+        if not yes:
+            which = f"{session.target} ({drive.info().serial})"
+            if not click.confirm(f"Destroy everything on {which}?", err=True):
+                raise NotMeant("nothing was erased")
         if code is None:
             session.unlock(drive)
         drive.erase(code)
         session.show({"erased": True}, ["erased"])
+
+
+class NotMeant(click.ClickException):
+    """Somebody was asked, and said no."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from host_driver.commands.options import Session, opens_drive
+from host_driver.commands.pins import entered_pin
 
 if TYPE_CHECKING:
-    from firmware_model.wire.attempt_log import Evidence, LogRecord
+    from firmware_model.wire.attempt_log import LogRecord
     from firmware_model.wire.native import Status
+    from host_driver.attempt_log import AttemptLog
     from host_driver.drive import Drive, Info
 
 MASS_STORAGE = 0x08
@@ -21,7 +24,10 @@ MASS_STORAGE = 0x08
 @click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def list_drives(as_json: bool) -> None:
-    """Show what can be a target: profiles, files of drives here, attached USB drives."""
+    """Show what can be a target.
+
+    Profiles, files of drives in this folder, attached USB drives.
+    """
     import json
     from importlib.metadata import entry_points
 
@@ -31,12 +37,14 @@ def list_drives(as_json: bool) -> None:
     files = [str(each) for each in sorted(Path().glob("*.sed"))]
     attached, reason = _attached()
     if as_json:
-        click.echo(json.dumps({"models": models, "files": files, "usb": attached}, indent=2))
+        document = {"models": models, "files": files, "usb": attached, "usb_unlisted": reason}
+        click.echo(json.dumps(document, indent=2))
         return
     for target in (*models, *files, *attached):
         click.echo(target)
     if reason:
         click.echo(f"no USB drives listed: {reason}", err=True)
+    click.echo("model:PROFILE+DEFECT has a weakness: see `sedlab defects list`", err=True)
 
 
 def _attached() -> tuple[list[str], str]:
@@ -129,32 +137,50 @@ def _lines(found: Info) -> list[str]:
     return [f"{name:<11} {text}" for name, text in rows]
 
 
-@click.command()
+class LogCommand(click.Command):
+    """A verb whose --verify may stand before TARGET and still have no KEY."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spelled = [
+            "--verify=" if each == "--verify" and not following.startswith("SHA256:") else each
+            for each, following in pairwise([*args, ""])
+        ]
+        return super().parse_args(ctx, spelled)
+
+
+@click.command(cls=LogCommand)
 @opens_drive
 @click.option(
     "--verify",
     is_flag=False,
     flag_value="",
     metavar="[KEY]",
-    help="Prove the log: by the pinned identity, or by this fingerprint.",
+    help="Prove the log: by the pinned identity, or by this fingerprint (SHA256:...).",
 )
 def log(session: Session, verify: str | None) -> None:
-    """Show the attempt log: single records with a PIN, signed counts without.
+    """Show the attempt log, or prove it.
 
-    With --verify, say what is proved; exits 3 where the proof fails.
+    With the PIN of who decides over the drive, single records; without, counts by kind, which the
+    drive signs. With --verify, says what is proved, and exits 1 when it is not.
     """
-    from host_driver.attempt_log import attempts, counts_by_name
+    from host_driver.attempt_log import LogNotProved, attempts, counts_by_name
+    from host_driver.errors import IdentityChanged, IdentityUnknown
     from host_driver.known_drives import fingerprint
 
     if verify:
         session = replace(session, identity=verify)
     with session.open() as drive:
-        records = _records(session, drive)
-        evidence = drive.evidence()
+        try:
+            kept = _kept(session, drive)
+            evidence = drive.evidence()
+        except (LogNotProved, IdentityChanged, IdentityUnknown) as wrong:
+            if verify is None:
+                raise
+            raise NotProved(f"not proved: {wrong}") from wrong
         shown = fingerprint(evidence.identity)
         counts = {name: count for name, count in counts_by_name(evidence).items() if count}
         document = {
-            "records": None if records is None else [_record(each) for each in records],
+            "records": None if kept is None else [_record(each) for each in kept.records],
             "count": evidence.count,
             "counts": counts,
             "attempts": attempts(evidence),
@@ -162,35 +188,75 @@ def log(session: Session, verify: str | None) -> None:
             "identity": shown,
             "verified": verify is not None,
         }
-        lines = [] if records is None else [_line(each) for each in records]
+        lines = [] if kept is None else _record_lines(kept)
         lines += [f"{count:>6}  {name}" for name, count in counts.items()]
         lines.append(f"{evidence.count:>6}  records, {attempts(evidence)} PINs tried")
         lines.append(f"head {evidence.head.hex()}")
         if verify is not None:
-            lines += _proved(evidence, shown, records is not None)
+            lines += _proved(shown, _why_believed(session, drive), kept is not None)
         session.show(document, lines)
 
 
-def _records(session: Session, drive: Drive) -> tuple[LogRecord, ...] | None:
-    """Return single records, which need the PIN of who may see them; None without one."""
-    if drive.dialect != "native" or drive.is_blank or not session.unlock(drive, must=False):
+class NotProved(click.ClickException):
+    """The log, or whose it is, is not proved."""
+
+
+def _kept(session: Session, drive: Drive) -> AttemptLog | None:
+    """Return single records, which take the PIN of who may see them; None without one."""
+    if drive.dialect != "native" or drive.is_blank:
         return None
-    return drive.log().records
+    pin = entered_pin(session.role, session.pin_fd, is_optional=True)
+    if pin is None:
+        return None
+    drive.unlock(pin, session.role)
+    return drive.log()
 
 
 def _record(record: LogRecord) -> dict[str, Any]:
-    return {"number": record.number, "time_us": record.time_us, "event": record.event.name}
+    document = {"number": record.number, "time_us": record.time_us, "event": record.event.name}
+    role = _role(record)
+    if role:
+        document["role"] = role
+    if any(record.megabytes):
+        document["read_mib"], document["written_mib"] = record.megabytes
+    return document
 
 
-def _line(record: LogRecord) -> str:
-    return f"{record.number:>6}  {record.time_us / 1e6:>12.3f} s  {record.event.name}"
+def _role(record: LogRecord) -> str:
+    from firmware_model.wire.native import Role
+
+    return {int(role): role.name.lower() for role in Role}.get(record.role, "")
 
 
-def _proved(evidence: Evidence, identity: str, has_records: bool) -> list[str]:
+def _record_lines(log: AttemptLog) -> list[str]:
+    lines = []
+    if log.checkpoint is not None:
+        lines.append(f"{log.checkpoint.base:>6}  earlier records, folded into a signed checkpoint")
+    for record in log.records:
+        line = f"{record.number:>6}  {record.time_us / 1e6:>12.3f} s  {record.event.name:<14}"
+        read, written = record.megabytes
+        moved = f"{read} MiB read, {written} MiB written" if read or written else ""
+        lines.append(f"{line} {_role(record) or moved}".rstrip())
+    return lines
+
+
+def _why_believed(session: Session, drive: Drive) -> str:
+    """Return why the drive's identity is taken for the right one."""
+    if session.identity is not None:
+        return "has the fingerprint that was given"
+    if drive.is_trusted:
+        return "was made for this command"
+    return "has the identity that is pinned for its serial number"
+
+
+def _proved(identity: str, why: str, has_records: bool) -> list[str]:
     lines = [
         f"proved: drive {identity} signed head and counts over a nonce drawn just now",
+        f"proved: that drive {why}",
         "proved: no record can be missing from these counts since the drive was made",
     ]
     if has_records:
         lines.append("proved: the records shown lead to that head, with none left out")
+    else:
+        lines.append("not shown: single records, which take a PIN on a drive that a host unlocks")
     return lines

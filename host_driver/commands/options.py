@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from host_driver.commands.pins import entered_pin, given_pin, is_attended
-from host_driver.errors import Locked
+from host_driver.errors import Erased, Locked, NoPin, SelfTestFailed
 
 if TYPE_CHECKING:
+    from firmware_model.wire.native import State
     from host_driver.drive import Drive
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,15 +36,16 @@ class TargetType(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Complete profiles, defects behind a plus, and files of drives."""
+        """Complete profiles, defects behind a plus, files of drives; else what the shell can."""
         from importlib.metadata import entry_points
 
         words: list[str] = []
         for point in entry_points(group="sedlab.completion"):
             words += point.load()(incomplete)
-        folder = Path(incomplete).parent
-        words += [str(each) for each in sorted(folder.glob("*.sed"))]
-        return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+        folder = incomplete.removesuffix(os.path.split(incomplete)[1])  # as typed: ./, ../x/
+        words += sorted(f"{folder}{path.name}" for path in Path(folder).glob("*.sed"))
+        found = [CompletionItem(word) for word in words if word.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")]
 
 
 def _has_scheme(text: str) -> bool:
@@ -80,19 +83,27 @@ class Session:
         )
         return open_drive(self.target, options, ask=_ask if is_attended() else None)
 
-    def unlock(self, drive: Drive, role: str | None = None, *, must: bool = True) -> bool:
-        """Unlock with the PIN that was given, or asked for; raise Locked where there is none."""
+    def unlock(self, drive: Drive, role: str | None = None) -> None:
+        """Unlock with the PIN that was given, or asked for.
+
+        Without one, return where the drive is open already or has no lock, and raise what keeps it
+        shut otherwise: Locked, NoPin, Erased or SelfTestFailed.
+        """
+        from firmware_model.wire.native import State
+
         role = role or self.role
         status = drive.status()
         if status is None:
-            return False  # a drive without a lock
-        pin = entered_pin(role, self.pin_fd) if must else given_pin(role, self.pin_fd)
+            return
+        pin = given_pin(role, self.pin_fd)
         if pin is None:
-            if must and not _is_open(drive):
-                raise Locked(f"the drive is locked: give SEDLAB_PIN_{role.upper()}")
-            return False
+            if status.state is State.UNLOCKED:
+                return
+            _refuse_without_pin(status.state)
+            pin = entered_pin(role, None)
+        if pin is None:
+            raise Locked(f"the drive is locked: give SEDLAB_PIN_{role.upper()}")
         drive.unlock(pin, role)
-        return True
 
     def show(self, document: dict[str, Any], lines: list[str]) -> None:
         """Print a result: a JSON document for a program, lines for a person."""
@@ -102,9 +113,15 @@ class Session:
             click.echo("\n".join(lines))
 
 
-def _is_open(drive: Drive) -> bool:
-    status = drive.status()
-    return status is not None and status.state.name == "UNLOCKED"
+def _refuse_without_pin(state: State) -> None:
+    """Raise what no PIN could help against."""
+    match state.name:
+        case "FACTORY":
+            raise NoPin("no PIN has been set yet: set-pin sets the first")
+        case "ERASED":
+            raise Erased("the drive has been erased: set a PIN to use it anew")
+        case "FAILED":
+            raise SelfTestFailed("the drive failed its self-test")
 
 
 def _tell(line: str) -> None:
@@ -120,10 +137,16 @@ def opens_drive(function: F, roles: tuple[str, ...] = ROLES) -> F:
     """Give a verb TARGET and the options of opening it; it is called with a Session."""
 
     @click.argument("target", type=TargetType())
-    @click.option("--role", type=click.Choice(roles), default="user", show_default=True)
+    @click.option(
+        "--role", type=click.Choice(roles), default="user", show_default=True, help="Whose PIN."
+    )
     @click.option("--pin-fd", type=int, metavar="N", help="Read the PIN from a file descriptor.")
     @click.option("--identity", metavar="FINGERPRINT", help="Trust a drive of this identity only.")
-    @click.option("--known-drives", type=click.Path(dir_okay=False, path_type=Path))
+    @click.option(
+        "--known-drives",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="File of pinned identities, instead of the user's own.",
+    )
     @click.option(
         "--trace",
         type=click.Path(dir_okay=False, path_type=Path),

@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-PIN_BYTES_MAX: Final = 4096  # of a line on a file descriptor; longer is no PIN
+LINE_BYTES_MAX: Final = 4096  # on a file descriptor; a longer line is no PIN
 
 
 def given_pin(role: str, fd: int | None) -> str | None:
@@ -21,26 +21,39 @@ def given_pin(role: str, fd: int | None) -> str | None:
     return os.environ.get(f"SEDLAB_PIN_{role.upper()}")
 
 
-def entered_pin(role: str, fd: int | None) -> str | None:
-    """Return the PIN of a role, asked for at a terminal where none was given."""
+def entered_pin(role: str, fd: int | None, *, is_optional: bool = False) -> str | None:
+    """Return the PIN of a role, asked for at a terminal where none was given.
+
+    Where it is optional, somebody who just presses Enter gives none.
+    """
     given = given_pin(role, fd)
-    if given is None and is_attended():
-        return str(click.prompt(f"PIN of {role}", hide_input=True, err=True))
-    return given
+    if given is not None or not is_attended():
+        return given
+    if is_optional:
+        text = f"PIN of {role} (Enter for none)"
+        return click.prompt(text, "", hide_input=True, show_default=False, err=True) or None
+    return str(click.prompt(f"PIN of {role}", hide_input=True, err=True))
 
 
 def new_pin(role: str, fd: int | None) -> str:
     """Return a role's new PIN, typed twice at a terminal; raise UsageError where there is none."""
-    if fd is not None:
-        return _line_of(fd)
-    given = os.environ.get("SEDLAB_NEW_PIN")
+    given = os.environ.get("SEDLAB_NEW_PIN") if fd is None else _line_of(fd)
     if given is not None:
         return given
     if not is_attended():
         raise click.UsageError("no new PIN: give it by SEDLAB_NEW_PIN or --new-pin-fd N")
-    return str(
-        click.prompt(f"New PIN of {role}", hide_input=True, confirmation_prompt=True, err=True)
-    )
+    text = f"New PIN of {role}"
+    return str(click.prompt(text, hide_input=True, confirmation_prompt=True, err=True))
+
+
+def reset_code(fd: int | None, *, is_wanted: bool) -> str | None:
+    """Return the reset code, where one was given; one that is wanted is asked for."""
+    given = os.environ.get("SEDLAB_RESET_CODE") if fd is None else _line_of(fd)
+    if given is not None or not is_wanted:
+        return given
+    if not is_attended():
+        raise click.UsageError("no code: give it by SEDLAB_RESET_CODE or --reset-code-fd N")
+    return str(click.prompt("Reset code", hide_input=True, err=True))
 
 
 def is_attended() -> bool:
@@ -49,10 +62,17 @@ def is_attended() -> bool:
 
 
 def _line_of(fd: int) -> str:
-    """Return the first line of a file descriptor."""
+    """Return the next line of a file descriptor, and leave what follows to who reads next."""
+    line = bytearray()
     try:
-        with open(fd, "rb", closefd=False) as stream:
-            line = stream.readline(PIN_BYTES_MAX)
+        while byte := os.read(fd, 1):
+            line += byte
+            if byte == b"\n":
+                break
+            if len(line) > LINE_BYTES_MAX:
+                raise click.UsageError(f"file descriptor {fd}: no line that could be a PIN")
     except OSError as refused:
         raise click.UsageError(f"file descriptor {fd}: {refused.strerror}") from None
+    if not line:
+        raise click.UsageError(f"file descriptor {fd}: nothing came")
     return line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
