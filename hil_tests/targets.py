@@ -11,8 +11,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +25,8 @@ from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.firmware.parts import ERRORS_OF_CODE, PartClass, PartError, check_fit, part_for
 from firmware_model.hardware.entropy import NoiseSource, SeededNoise
 from firmware_model.hardware.sedfile import SedFile, SedFileError, SedFileInUse
+from firmware_model.wire.function import Handshake
+from firmware_model.wire.usb import SetupPacket
 from host_driver.attachment import Attachment, OpenOptions
 from host_driver.backends.in_process import InProcess
 from host_driver.bulk_only import BulkOnlyTransport
@@ -147,10 +149,11 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
     with ExitStack() as closing:
         if name.is_file:
             path, parts = Path(name.base), name.parts()
-            file = closing.enter_context(open_file(path))
+            file = open_file(path)
+            closing.callback(_close, file)
             profile = _parsed(file, path)
             board = file.board(SeededNoise(os.urandom(32)), profile.timing)
-            drive = EmulatedDrive(board, profile, parts)
+            drive: EmulatedDrive = FileDrive(board, profile, parts)
         else:
             drive = fresh_drive(name, SeededNoise(os.urandom(32)))
         drive.power_on()
@@ -170,6 +173,45 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
             destroys_data=True,
             close=closing.pop_all().close,
         )
+
+
+class FileDrive(EmulatedDrive):
+    """A drive in a file: where the file can't be written, it is as dead as after a power cut."""
+
+    def power_on(self) -> None:
+        with self._alive():
+            super().power_on()
+
+    def press(self, text: str) -> None:
+        with self._alive():
+            super().press(text)
+
+    def control(self, setup: SetupPacket, data: bytes = b"") -> bytes | int | Handshake:
+        with self._alive():
+            return super().control(setup, data)
+
+    def transfer_out(self, endpoint: int, data: bytes, stream: int = 0) -> int | Handshake:
+        with self._alive():
+            return super().transfer_out(endpoint, data, stream)
+
+    def transfer_in(self, endpoint: int, length: int, stream: int = 0) -> bytes | Handshake:
+        with self._alive():
+            return super().transfer_in(endpoint, length, stream)
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        try:
+            yield
+        except SedFileError as refused:
+            self.power_off()
+            raise TransportError(str(refused)) from None
+
+
+def _close(file: SedFile) -> None:
+    try:
+        file.close()
+    except SedFileError as refused:
+        raise TransportError(str(refused)) from None
 
 
 def transport_to(drive: EmulatedDrive, backend: IBackend) -> CommandTransport:
