@@ -90,10 +90,12 @@ def changed(text: str, changes: Mapping[str, Any]) -> str:
 
 
 def _loaded(text: str) -> dict[str, Any]:
-    if len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
-        raise ProfileError(f"a profile has at most {TEXT_BYTES_MAX} bytes")
     try:
+        if len(text.encode()) > TEXT_BYTES_MAX:
+            raise ProfileError(f"a profile has at most {TEXT_BYTES_MAX} bytes")
         return tomllib.loads(text)
+    except UnicodeEncodeError:
+        raise ProfileError("not TOML: it has characters that are none") from None
     except (tomllib.TOMLDecodeError, RecursionError) as wrong:
         raise ProfileError(f"not TOML: {wrong}") from None
 
@@ -112,9 +114,11 @@ def _is_table(value: object) -> bool:
 
 
 def _value(value: object) -> str:
-    """Return a value as TOML writes it; JSON writes these the same way."""
-    if isinstance(value, str | bool | int | list):
-        return json.dumps(value)
+    """Return a value as TOML writes it; JSON writes these the same way, all but one character."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, str | bool | int):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     raise ProfileError(f"{value!r} is no value of a profile")
 
 

@@ -133,7 +133,7 @@ def serve(arguments: tuple[str, ...]) -> None:
     It reaches drives in its own process only, as model:PROFILE and FILE.sed.
     """
     raise click.UsageError(
-        f"{' '.join(arguments) or 'no drive'} can't be served yet: "
+        f"{' '.join(arguments) or 'a drive'} can't be served yet: "
         "this version reaches drives in its own process only"
     )
 

@@ -98,7 +98,8 @@ class Oracle:
     def write(self, w: World, is_whole: bool, lba: int, *contents: int) -> Iterator[Branch]:
         may, data = w.state == "unlocked" and not w.is_read_only, dict(w.data)
         for block, content in enumerate(contents, lba) if may else ():
-            data[block] = (content,) if is_whole else (*data.get(block, ()), content)
+            if is_whole or block in data:  # of a block never written, a cut leaves nothing known
+                data[block] = (content,) if is_whole else (*data[block], content)
         yield may, replace(w, data=data)
 
     def erase(self, w: World, by: str) -> Iterator[Branch]:

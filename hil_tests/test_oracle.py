@@ -97,6 +97,13 @@ def test_cut_write_leaves_old_or_new_in_each_block() -> None:
     assert {world.data[1] for world in worlds(oracle)} == {(2,)}
 
 
+def test_cut_write_to_a_block_never_written_leaves_it_unknown() -> None:
+    oracle = after(("set_pin", "user", PIN), ("unlock", "user", PIN), ("write", True, 0, 1))
+    oracle.act("write", False, 0, 7, 8, was_cut=True)
+
+    assert {1 in world.data for world in worlds(oracle)} == {False}
+
+
 def test_duress_pin_erases_and_is_answered_as_wrong() -> None:
     oracle = after(("set_pin", "user", PIN), ("unlock", "user", PIN))
     oracle.act("own", (), {"pins": {"duress": DURESS}})

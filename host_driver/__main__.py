@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from importlib.metadata import entry_points
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from host_driver.errors import DriveError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # The verbs and how the help of each begins, so that `sedlab --help` loads none of them.
 VERBS: Final = {
@@ -48,6 +51,13 @@ class Verbs(click.Group):
             command: click.Command = point.load()
             return command
         return None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        verbs = [(name, said) for name, said in VERBS.items() if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(name, help=said) for name, said in verbs), *options]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
