@@ -67,6 +67,7 @@ class Memory:
     """What the bench remembers of a run, besides the worlds."""
 
     numbers: dict[bytes, int] = field(default_factory=dict)  # content of a block -> its number
+    erased_numbers: set[int] = field(default_factory=set)  # written before the last erase only
     secrets: dict[str, bytes] = field(default_factory=dict)  # keys that were seen, by what they are
     pins: set[str] = field(default_factory=set)  # that were entered or set
     recovery: tuple[str, ...] = ()
@@ -304,6 +305,7 @@ class Bench:
         if not all(world.state == "erased" for world in self.worlds):
             memory.erased_by = None
         elif memory.erased_by is None:
+            memory.erased_numbers |= set(memory.numbers.values())
             pin = PIN_TABLE[int(step.action.args[1])] if step.verb == "unlock" else ""
             is_duress = any(pin and world.pins.get("duress") == pin for world in step.before)
             by_try = step.verb in ("unlock", "recover", "record_unlock")
@@ -334,15 +336,12 @@ class Bench:
             )
         else:
             self.oracle.narrow(fits)
-        stale = [
-            number
-            for block, number in enumerate(seen, lba)
-            if number is not None and not any(block in world.data for world in self.worlds)
-        ]
-        if stale and not self.is_open:
-            step.seen["leaked"] = f"content {stale[:4]} from a drive that is not open"
-        elif stale:
-            step.seen["erased_data"] = f"content {stale[:4]} of before the erase"
+        known = [number for number in seen if number is not None]
+        erased = [number for number in known if number in self.memory.erased_numbers]
+        if known and not self.is_open:
+            step.seen["leaked"] = f"content {known[:4]} from a drive that is not open"
+        elif erased:
+            step.seen["erased_data"] = f"content {erased[:4]} of before the erase"
 
 
 def find_device(drive: EmulatedDrive, backend: IBackend) -> usb.core.Device:

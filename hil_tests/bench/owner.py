@@ -76,6 +76,7 @@ def write(bench: Bench, step: Step, lba_number: int, content: int, block_count: 
 def write_numbers(bench: Bench, lba: int, blocks: dict[int, bytes]) -> None:
     """Write blocks of content, by their numbers, from `lba` on."""
     bench.memory.numbers.update((block, number) for number, block in blocks.items())
+    bench.memory.erased_numbers -= set(blocks)
     bench.expect("write", False, lba, *blocks)
     bench.host().write(lba, b"".join(blocks.values()))
     bench.expect("write", True, lba, *blocks)
