@@ -22,6 +22,7 @@ import usb.core
 
 from firmware_model import profiles
 from firmware_model.emulated_drive import EmulatedDrive
+from firmware_model.firmware.layout import Layout
 from firmware_model.firmware.parts import ERRORS_OF_CODE, PartClass, PartError, check_fit, part_for
 from firmware_model.hardware.entropy import NoiseSource, SeededNoise
 from firmware_model.hardware.sedfile import SedFile, SedFileError, SedFileInUse
@@ -138,9 +139,12 @@ def open_file(path: Path) -> SedFile:
 
 def _parsed(file: SedFile, path: Path) -> profiles.Profile:
     try:
-        return profiles.parse(file.profile_text)
+        profile = profiles.parse(file.profile_text)
     except profiles.ProfileError as wrong:
         raise TransportError(f"{path}: its profile is none: {wrong}") from None
+    if Layout.of(profile.policy).geometry != file.geometry:
+        raise TransportError(f"{path}: its flash is not that of its profile")
+    return profile
 
 
 def attach(rest: str, options: OpenOptions) -> Attachment:
