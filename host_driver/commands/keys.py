@@ -60,7 +60,7 @@ def _opens_for_pin(function: F) -> F:
 @click.option("--as", "opener", type=click.Choice(ROLES), help="Who opens the drive for it.")
 @click.option("--new-pin-fd", type=int, metavar="N", help="Read the new PIN from there.")
 def set_pin(session: Session, opener: str | None, new_pin_fd: int | None) -> None:
-    """Give --role a PIN: the first of a blank drive, or a new one.
+    """Give a role a PIN: the first of a blank drive, or a new one.
 
     A drive that has PINs is opened first: by that role, or by whoever decides where the role has
     no PIN yet.
