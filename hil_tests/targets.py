@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -49,7 +50,9 @@ class ModelName:
     @classmethod
     def parse(cls, rest: str) -> ModelName:
         """Return the name in `rest`; raise ValueError when there is none."""
-        base, *changes = rest.split("+")
+        # A folder's name may hold a plus, as c++ does: a file's path ends where .sed does.
+        path = re.fullmatch(r"(.+?\.sed)(\+.*)?", rest, re.DOTALL)
+        base, *changes = [path[1], *(path[2] or "").split("+")[1:]] if path else rest.split("+")
         if not base or not all(changes):
             raise ValueError(f"model:{rest} is not model:PROFILE[+DEFECT...] or model:FILE.sed")
         return cls(base, tuple(changes))

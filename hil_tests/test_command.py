@@ -322,6 +322,15 @@ def test_error_is_json_where_that_was_asked_for(run: Run, drive: str) -> None:
     }
 
 
+def test_plus_in_a_path_begins_no_defect(run: Run) -> None:
+    Path("c++").mkdir()
+    run("new", "c++/n.sed", *FAST)
+
+    plain, weak = run("info", "c++/n.sed"), run("info", "model:c++/n.sed+ecb-mode")
+
+    assert (plain.status, weak.status) == (0, 0)
+
+
 def test_existing_file_is_not_replaced(run: Run, drive: str) -> None:
     before = Path(drive).read_bytes()
 
