@@ -20,12 +20,13 @@ from firmware_model.firmware.logical_unit import Identity, LogicalUnit
 from firmware_model.firmware.native import NativeChannels
 from firmware_model.firmware.parts import PartClass, Parts, check_fit, make_parts
 from firmware_model.firmware.plain import PlainController
+from firmware_model.firmware.policy import Policy
 from firmware_model.firmware.reference import REFERENCE
 from firmware_model.hardware.board import Board
 from firmware_model.hardware.element_state import ElementState
 from firmware_model.hardware.entropy import Entropy, NoiseSource
 from firmware_model.hardware.keypad import Leds, keys
-from firmware_model.hardware.supply import PowerCut
+from firmware_model.hardware.supply import PowerCut, Torn
 from firmware_model.profiles import Profile
 from firmware_model.usb.bulk_only import BulkOnly
 from firmware_model.usb.device import Descriptors, MassStorageDevice
@@ -43,6 +44,7 @@ class Manufactured:
 
     element: ElementState
     reset_code: str
+    bad_blocks: tuple[int, ...]  # of the flash, as the maker of the part marked them
 
 
 def manufacture(profile: Profile, noise: NoiseSource) -> Manufactured:
@@ -55,7 +57,15 @@ def manufacture(profile: Profile, noise: NoiseSource) -> Manufactured:
     code = code[:RESET_CODE_DIGITS]
     code_hash = hashlib.sha256(code.encode()).digest()
     element = ElementState.fresh(profile.policy.limits, entropy.draw(32), code_hash)
-    return Manufactured(element, code)
+    return Manufactured(element, code, _bad_blocks(profile.policy, entropy.draw))
+
+
+def _bad_blocks(policy: Policy, draw: Callable[[int], bytes]) -> tuple[int, ...]:
+    """Return which blocks are bad from the start; the first never is (ONFI 3.2)."""
+    block_count = Layout.of(policy).geometry.block_count
+    bad = block_count * policy.flash.endurance.factory_bad_per_mille // 1000
+    places = (int.from_bytes(draw(8), "big") % (block_count - 1) + 1 for _ in range(bad))
+    return tuple(sorted(set(places)))
 
 
 def serial_of(element: ElementState) -> tuple[str, bytes]:
@@ -105,7 +115,10 @@ class EmulatedDrive:
         """Make a fresh drive in memory, without power; its reset code is that of `manufacture`."""
         made = manufacture(profile, noise.copy())
         geometry = Layout.of(profile.policy).geometry
-        board = Board.in_memory(geometry, made.element, noise, profile.timing)
+        endurance = profile.policy.flash.endurance
+        board = Board.in_memory(
+            geometry, made.element, noise, profile.timing, endurance, made.bad_blocks
+        )
         return cls(board, profile, parts, kdf_iterations)
 
     def fork(self) -> "EmulatedDrive":
@@ -155,9 +168,12 @@ class EmulatedDrive:
         self._bus(BusEvent.DETACH)
         self._is_plugged = False
 
-    def cut_at(self, step: int | None) -> None:
-        """Have supply fail at the `step`-th durable effect from now; None: not at all."""
-        self.board.supply.cut_at(step)
+    def cut_at(self, step: int | None, torn: Torn | None = None) -> None:
+        """Have supply fail at the `step`-th durable effect from now, or not at all.
+
+        With `torn`, it fails inside that effect, where it is one of the flash.
+        """
+        self.board.supply.cut_at(step, torn)
 
     def advance(self, us: int) -> None:
         """Let time pass."""

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from typing import Any, Final, Literal, cast
 
-from firmware_model.firmware.policy import Policy
+from firmware_model.firmware.policy import Flash, Policy
 from firmware_model.hardware.clock import Timing
+from firmware_model.hardware.ecc import PageCode
+from firmware_model.hardware.nand import RECORD_BYTES, Endurance
 from firmware_model.wire.native import Entry, Feature
 
 Dialect = Literal["native", "keypad", "none"]
 TEXT_BYTES_MAX: Final = 64 << 10
-CAPACITY_BYTES: Final = (1 << 20, 16 << 30)
-UNITS: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+CAPACITY_BYTES: Final = (1 << 20, 1 << 40)
+UNITS: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+BLOCK_COUNT_MAX: Final = 1 << 19  # of flash: bigger drives have bigger blocks
 FEATURES: Final = {
     "recovery": Feature.RECOVERY,
     "duress": Feature.DURESS,
@@ -151,8 +154,9 @@ def _policy(reader: "_Table", dialect: str) -> Policy:
     auto_lock_s = reader.number("auto_lock_s", 0, 86_400, 0)
     if bool(auto_lock_s) != bool(features & Feature.AUTO_LOCK):
         raise ProfileError("auto_lock_s and the feature auto-lock go together")
+    capacity = reader.capacity("capacity")
     policy = Policy(
-        block_count=reader.capacity("capacity") // 512,
+        block_count=capacity // 512,
         entry=Entry.KEYPAD if dialect == "keypad" else Entry.HOST,
         features=features,
         limits=(
@@ -169,10 +173,42 @@ def _policy(reader: "_Table", dialect: str) -> Policy:
         lock_on_suspend=reader.truth("lock_on_suspend", True),
         lock_on_reset=reader.truth("lock_on_reset", True),
         log_records=reader.number("log_records", 128, 1 << 20, 4096),
+        flash=_flash(reader.table("flash"), capacity),
     )
     pin.refuse_others()
     tries.refuse_others()
     return policy
+
+
+def _flash(reader: "_Table", capacity: int) -> Flash:
+    default, lasting = Flash(), Endurance()
+    page_bytes = reader.number("page_bytes", 512, 16384, default.page_bytes)
+    if page_bytes & (page_bytes - 1):
+        raise ProfileError(f"flash.page_bytes: {page_bytes} is no power of two")
+    needed = PageCode(page_bytes, RECORD_BYTES).spare_bytes
+    fitting = -(-needed // 32) * 32
+    spare_bytes = reader.number("spare_bytes", needed, 4096, fitting)
+    planes = reader.number("planes", 1, 4, default.planes)
+    pages_per_block = default.pages_per_block
+    while capacity > BLOCK_COUNT_MAX * planes * pages_per_block * page_bytes:
+        pages_per_block *= 2
+    flash = Flash(
+        page_bytes,
+        spare_bytes,
+        reader.number("pages_per_block", 16, 4096, pages_per_block),
+        planes,
+        reader.number("over_provisioning_percent", 2, 100, default.over_provisioning_percent),
+        Endurance(
+            reader.number("cycles", 1, 10_000_000, lasting.cycles),
+            reader.number("reads", 8, 1 << 40, lasting.reads),
+            reader.number("retention_days", 1, 100_000, lasting.retention_days),
+            reader.number("factory_bad_per_mille", 0, 20, lasting.factory_bad_per_mille),
+        ),
+    )
+    reader.refuse_others()
+    if capacity > BLOCK_COUNT_MAX * planes * flash.pages_per_block * page_bytes:
+        raise ProfileError(f"flash.pages_per_block: {flash.pages_per_block} is too few for it")
+    return flash
 
 
 def _usb(reader: "_Table") -> Usb:
@@ -200,12 +236,13 @@ def _timing(reader: "_Table") -> Timing:
 
 def capacity_bytes(text: str) -> int:
     """Return the bytes that `64 MiB` or `67108864` stands for; raise ProfileError otherwise."""
-    match = re.fullmatch(r"([0-9]{1,15}) ?(|KiB|MiB|GiB)", text)
+    match = re.fullmatch(r"([0-9]{1,15}) ?(|KiB|MiB|GiB|TiB)", text)
     least, most = CAPACITY_BYTES
     size = int(match[1]) * UNITS[match[2]] if match else 0
     if not match or not least <= size <= most or size % 512:
         raise ProfileError(
-            f"capacity {text!r}: a number of KiB, MiB or GiB, from 1 MiB to 16 GiB in whole blocks"
+            f"capacity {text!r}: a number of KiB, MiB, GiB or TiB, in whole blocks,"
+            " from 1 MiB to 1 TiB"
         )
     return size
 

@@ -91,7 +91,8 @@ def new(
     described = profiles.parse(text)
     made = manufacture(described, SeededNoise(os.urandom(32)))
     try:
-        SedFile.create(file, text, Layout.of(described.policy).geometry, made.element)
+        geometry = Layout.of(described.policy).geometry
+        SedFile.create(file, text, geometry, made.element, made.bad_blocks)
     except SedFileError as refused:
         raise TransportError(str(refused)) from None
     serial, identity = serial_of(made.element)

@@ -11,9 +11,10 @@ from firmware_model.hardware.element_state import ElementState
 from firmware_model.hardware.entropy import SeededNoise
 from firmware_model.hardware.nand import Geometry
 from firmware_model.hardware.sedfile import SedFile
+from hil_tests.flash_part import program
 
 ELEMENT = ElementState.fresh((10, 10, 10), b"\x01" * 32, b"\x02" * 32)
-SMALL = Geometry(block_count=4, pages_per_block=4, page_bytes=32, spare_bytes=8)
+SMALL = Geometry(block_count=4, pages_per_block=4, page_bytes=32, spare_bytes=64)
 PROFILE = 'name = "native"\n'
 ROOT = Path(__file__).parent.parent
 
@@ -41,8 +42,8 @@ def make_small(path: Path) -> Path:
     SedFile.create(path, PROFILE, SMALL, ELEMENT)
     with SedFile.open(path) as file:
         board = board_of(file)
-        board.nand.program(0, b"first", b"1", "data")
-        board.nand.program(4, b"second", b"2", "data")
+        program(board.nand, 0, b"first", b"1")
+        program(board.nand, 4, b"second", b"2")
         for number in range(3):
             board.element.extend(0, bytes((number,)) * 32)
     return path

@@ -159,7 +159,9 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
             file = open_file(path)
             closing.callback(_close, file)
             profile = _parsed(file, path)
-            board = file.board(SeededNoise(os.urandom(32)), profile.timing)
+            board = file.board(
+                SeededNoise(os.urandom(32)), profile.timing, profile.policy.flash.endurance
+            )
             drive: EmulatedDrive = FileDrive(board, profile, parts)
         else:
             drive = fresh_drive(name, SeededNoise(os.urandom(32)))

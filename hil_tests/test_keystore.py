@@ -1,19 +1,21 @@
-"""Wrapped keys in flash: two blocks in turn, whole records only."""
+"""Wrapped keys in flash: a ring of blocks, whole records only."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_model.firmware.keystore import KeyRecord, KeyStore
+from firmware_model.firmware.keystore import BLOCKS, KeyRecord, KeyStore
+from firmware_model.hardware.cells import MemoryCells
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import Slot
-from firmware_model.hardware.nand import Geometry, MemoryCells, Nand
+from firmware_model.hardware.nand import Geometry, Nand
 from firmware_model.hardware.supply import PowerCut, Supply
+from hil_tests.flash_part import program, programmed
 
-SHAPE = Geometry(2, pages_per_block=4)
+SHAPE = Geometry(BLOCKS, pages_per_block=8)
 
 
 class Flash:
-    """Two blocks, which can be switched on again."""
+    """A few blocks, which can be switched on again."""
 
     def __init__(self) -> None:
         self.supply = Supply()
@@ -82,7 +84,7 @@ def test_wiped_store_holds_nothing_of_any_epoch() -> None:
     store.write(record(USER, 1), frozenset({(USER, 1)}))
     store.wipe(1)
 
-    assert list(flash.nand.dump()) == []
+    assert programmed(flash.nand) == []
     assert flash.mounted().is_blank
     store.write(record(USER, 2, epoch=1), frozenset({(USER, 2)}))
     assert flash.mounted(epoch=1).find(USER, 2) == record(USER, 2, epoch=1)
@@ -91,7 +93,7 @@ def test_wiped_store_holds_nothing_of_any_epoch() -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_in_a_page_are_a_record_or_none(data: bytes) -> None:
     flash = Flash()
-    flash.nand.program(0, data, b"", "noise")
+    program(flash.nand, 0, data)
 
     store = flash.mounted()
 

@@ -36,7 +36,7 @@ def test_reference_profiles_are_what_the_documents_say() -> None:
         ("title", "", "title:"),
         ("dialect", "opal", "is not one of native, keypad, none"),
         ("capacity", "3 MB", "capacity '3 MB'"),
-        ("capacity", "64 GiB", "capacity '64 GiB'"),
+        ("capacity", "64 TiB", "capacity '64 TiB'"),
         ("features", ["lasers"], "features is a list of"),
         ("features", "log", "features is a list of"),
         ("at_limit", "explode", "is not one of erase, block"),

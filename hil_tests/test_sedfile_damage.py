@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from firmware_model.hardware.nand import Geometry
 from firmware_model.hardware.sedfile import SedFile, SedFileError
 from firmware_model.hardware.sedfile_layout import (
-    JOURNAL_AT,
+    POINTER_AT,
     PROFILE_AT,
-    TABLE_AT,
+    BlockPlaces,
     Header,
+    Pointer,
     Record,
     area_at,
-    file_bytes,
+    block_entry_at,
 )
 from hil_tests.sed_files import (
     ELEMENT,
@@ -29,6 +30,7 @@ from hil_tests.sed_files import (
 )
 
 HEADER_BYTES = len(Header(0, 0, SMALL).encode())
+PLACES = BlockPlaces(SMALL)
 RECORD_BYTES = len(Record(0, 0, ELEMENT, b"").encode())
 
 
@@ -43,7 +45,7 @@ def refusal_of(path: Path) -> str | None:
     before = path.read_bytes()
     try:
         with SedFile.open(path) as file:
-            list(board_of(file).nand.dump())
+            list(board_of(file).nand.contents())
     except SedFileError as refusal:
         assert str(refusal).startswith(f"{path}: ")
         assert "\n" not in str(refusal)
@@ -69,9 +71,9 @@ def test_text_is_not_a_sed_file(tmp_path: Path) -> None:
 
 def test_newer_format_is_named(small: Path) -> None:
     content = bytearray(small.read_bytes())
-    content[9] = 2
+    content[9] = 3
 
-    assert refusal_of(elsewhere(small, content)) == "written in format 2, this program knows 1"
+    assert refusal_of(elsewhere(small, content)) == "written in format 3, this program knows 2"
 
 
 def test_no_bit_of_the_header_can_flip_unnoticed(small: Path) -> None:
@@ -93,12 +95,27 @@ def test_changed_profile_is_refused(small: Path, offset: int) -> None:
     assert expected == refusal_of(elsewhere(small, content))
 
 
-def test_changed_page_table_is_refused(small: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "refusal"),
+    [
+        (block_entry_at(0), "damaged: the state of block 0 does not match its checksum"),
+        (block_entry_at(2), "damaged: the state of block 2 does not match its checksum"),
+        (PLACES.entries(0) + 20, "damaged: the page table of block 0 has a wrong checksum"),
+        (PLACES.entries(1, 0) + 63, "damaged: the page table of block 1 has a wrong checksum"),
+        (PLACES.entries(0, 3), "damaged: the page table of block 0 has a wrong checksum"),
+        (PLACES.data(0, 0), "damaged: page 0 does not match its checksum"),
+        (PLACES.data(1, 0) + 31, "damaged: page 4 does not match its checksum"),
+        (POINTER_AT + 5, "damaged: nothing says which copy of the secure element counts"),
+        (PROFILE_AT + 9000, "damaged: the profile's checksum does not match"),
+    ],
+)
+def test_flipped_bit_of_what_counts_is_refused_and_named(
+    small: Path, place: int, refusal: str
+) -> None:
     content = bytearray(small.read_bytes())
-    content[TABLE_AT] ^= 1
+    content[place] ^= 1
 
-    expected = "damaged: the page table has a byte that means nothing"
-    assert expected == refusal_of(elsewhere(small, content))
+    assert refusal_of(elsewhere(small, content)) == refusal
 
 
 def test_file_longer_than_its_pages_is_refused(small: Path) -> None:
@@ -107,24 +124,12 @@ def test_file_longer_than_its_pages_is_refused(small: Path) -> None:
     assert refusal is not None and refusal.startswith("too long")
 
 
-def test_one_damaged_journal_area_leaves_the_other(small: Path) -> None:
+def test_damaged_element_is_refused_and_not_replaced_by_an_older_one(small: Path) -> None:
     content = bytearray(small.read_bytes())
-    newest = element_in(small)
-    states = [Record.decode(bytes(content[area_at(n) :][:4096]), n) for n in (0, 1)]
-    (area,) = (n for n in (0, 1) if (record := states[n]) and record.element == newest)
-    content[area_at(area) + 100] ^= 1
+    newest = Pointer.decode(bytes(content[POINTER_AT:][:4096])).sequence
+    content[area_at(newest % 2) + 100] ^= 1
 
-    left = element_in(elsewhere(small, content))
-
-    assert newest.log_count - 1 == left.log_count
-
-
-def test_two_damaged_journal_areas_are_refused(small: Path) -> None:
-    content = bytearray(small.read_bytes())
-    content[area_at(0) + 100] ^= 1
-    content[area_at(1) + 100] ^= 1
-
-    expected = "damaged: neither copy of the secure element is whole"
+    expected = "damaged: the secure element does not match its checksum"
     assert expected == refusal_of(elsewhere(small, content))
 
 
@@ -157,36 +162,47 @@ def test_any_bytes_are_refused_in_one_line(small: Path, content: bytes) -> None:
     assert refusal_of(elsewhere(small, content)) is not None
 
 
-@given(st.integers(0, file_bytes(SMALL) - 1))
+@given(st.integers(0, PLACES.end - 1))
 def test_file_truncated_anywhere_is_refused(small: Path, length: int) -> None:
     assert refusal_of(elsewhere(small, small.read_bytes()[:length])) is not None
 
 
-PLACES = (
-    st.integers(0, 200)
-    | st.integers(JOURNAL_AT, JOURNAL_AT + RECORD_BYTES)
-    | st.integers(area_at(1), area_at(1) + RECORD_BYTES)
-    | st.integers(TABLE_AT, TABLE_AT + SMALL.page_count)
-)
+def seen_in(path: Path) -> object:
+    """Return everything that an opened file shows."""
+    with SedFile.open(path) as file:
+        board = board_of(file)
+        return file.profile_text, board.flash_image(), board.element.state, board.clock.now_us
 
 
-@given(st.lists(st.tuples(PLACES, st.integers(1, 255)), min_size=1, max_size=6))
-def test_file_with_any_bytes_changed_opens_or_is_refused(
+@given(st.lists(st.tuples(st.integers(0, PLACES.end - 1), st.integers(1, 255)), min_size=1))
+def test_file_with_any_bytes_changed_is_refused_or_shows_what_it_showed(
     small: Path, changes: list[tuple[int, int]]
 ) -> None:
     content = bytearray(small.read_bytes())
     for place, change in changes:
         content[place] ^= change
 
-    refusal = refusal_of(elsewhere(small, content))
+    path = elsewhere(small, content)
 
-    assert refusal is None or refusal
+    assert refusal_of(path) is not None or seen_in(path) == seen_in(small)
+
+
+def test_every_changed_byte_that_counts_is_refused(small: Path) -> None:
+    content, shown = small.read_bytes(), seen_in(small)
+    for place in range(len(content)):
+        if not content[place] and place % 997:
+            continue  # of the zeros, a sample
+        changed = bytearray(content)
+        changed[place] ^= 0x40
+        path = elsewhere(small, changed)
+
+        assert refusal_of(path) is not None or seen_in(path) == shown, f"byte {place}"
 
 
 WORDS = st.integers(0, 0xFFFF_FFFF)
 
 
-@given(WORDS, WORDS, st.builds(Geometry, WORDS, WORDS, WORDS, WORDS))
+@given(WORDS, WORDS, st.builds(Geometry, WORDS, WORDS, WORDS, WORDS, WORDS))
 def test_header_of_any_numbers_is_refused_before_they_are_believed(
     small: Path, profile_bytes: int, profile_crc: int, geometry: Geometry
 ) -> None:
@@ -202,21 +218,16 @@ def test_header_of_any_numbers_is_refused_before_they_are_believed(
         Record(1 << 40, (1 << 64) - 1, ELEMENT, b""),
         Record(1 << 40, 0, replace(ELEMENT, attempt_number=(1 << 64) - 1), b""),
         Record(1 << 40, 0, replace(ELEMENT, counts=(0xFFFF_FFFF,) * 32), b""),
-        Record((1 << 40) + 1, 0, ELEMENT, b""),
     ],
-    ids=["sequence", "time", "attempt number", "counts", "wrong area"],
+    ids=["sequence", "time", "attempt number", "counts"],
 )
-def test_journal_record_that_could_not_be_followed_is_not_believed(
-    small: Path, record: Record
-) -> None:
-    content = small.read_bytes()
-    forged = record.encode()
-    content = content[:JOURNAL_AT] + forged + content[JOURNAL_AT + len(forged) :]
+def test_element_that_could_not_be_followed_is_not_believed(small: Path, record: Record) -> None:
+    content = bytearray(small.read_bytes())
+    for at, forged in (
+        (area_at(record.sequence % 2), record.encode()),
+        (POINTER_AT, Pointer(record.sequence).encode()),
+    ):
+        content[at : at + len(forged)] = forged
 
-    with SedFile.open(elsewhere(small, content)) as file:
-        board = board_of(file)
-        board.element.extend(0, bytes(32))
-
-        assert board.clock.now_us < 1 << 32
-        assert 3 <= board.element.state.log_count <= 4
-        assert board.element.state.attempt_number == 0
+    expected = "damaged: the secure element does not match its checksum"
+    assert refusal_of(elsewhere(small, content)) == expected

@@ -171,6 +171,10 @@ class Drive:
         """Store whole blocks, durable when this returns; raise Locked when it is not open."""
         self.disk.write(lba, data)
 
+    def trim(self, lba: int, block_count: int) -> None:
+        """Tell the drive that blocks are no longer needed; they read as zeros when it returns."""
+        self.disk.trim(lba, block_count)
+
     def flush(self) -> None:
         """Have the drive store what it may still hold in a cache."""
         self.disk.flush()

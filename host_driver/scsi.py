@@ -11,6 +11,7 @@ from firmware_model.wire.inquiry import StandardInquiry, VpdPage
 from firmware_model.wire.mode import ALL_PAGES, ModeParameters
 from firmware_model.wire.security import SecurityProtocol, SupportedProtocols
 from firmware_model.wire.sense import LOCKED, SELF_TEST_FAILED, WRITE_PROTECTED, Sense, SenseKey
+from firmware_model.wire.unmap import Extent, encode_unmap_list
 from host_driver.errors import (
     CommandRefused,
     Locked,
@@ -24,6 +25,7 @@ from host_driver.transport import CommandTransport, Completion, ScsiStatus
 CHUNK_BLOCKS: Final = 256  # 128 KiB: what hosts send at high speed, give or take
 MAX_ATTENTIONS: Final = 4
 
+BLOCKS_OF_EXTENT: Final = 0xFFFF_FFFF
 T = TypeVar("T")
 
 
@@ -99,6 +101,14 @@ class ScsiDisk:
             piece = data[at : at + step]
             first, count = lba + at // scsi.BLOCK_BYTES, len(piece) // scsi.BLOCK_BYTES
             self.command(scsi.Write(first, count, _size(first + count)).encode(), piece)
+
+    def trim(self, lba: int, block_count: int) -> None:
+        """Tell the drive that blocks are no longer needed (UNMAP); they read as zeros then."""
+        while block_count:
+            count = min(block_count, BLOCKS_OF_EXTENT)
+            data = encode_unmap_list([Extent(lba, count)])
+            self.command(scsi.Unmap(len(data)).encode(), data)
+            lba, block_count = lba + count, block_count - count
 
     def flush(self) -> None:
         """Have the drive store what it may hold in a cache (SYNCHRONIZE CACHE)."""

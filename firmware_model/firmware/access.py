@@ -86,6 +86,13 @@ class Access:
         self._moved(len(data) // SECTOR_BYTES)
         self._parts.caching.write(self._volume, lba, data)
 
+    def trim(self, lba: int, block_count: int) -> None:
+        """Forget blocks of an open medium, after what a cache still holds of them is stored."""
+        assert self._volume is not None, "trim of a locked medium"
+        self._parts.caching.flush(self._volume)
+        self._volume.trim(lba, block_count)
+        self.used_at_us = self._clock.now_us
+
     def flush(self) -> None:
         """Have everything answered in flash."""
         if self._volume is not None:

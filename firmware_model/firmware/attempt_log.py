@@ -5,11 +5,10 @@ element never heard of does not count. Before the ring wraps, its oldest half fo
 checkpoint with counts by kind, so that no attempt is ever forgotten.
 """
 
-import zlib
 from collections import Counter
-from struct import Struct
 from typing import Final
 
+from firmware_model.firmware.record_ring import SPARE_BLOCKS, RecordRing
 from firmware_model.hardware.clock import Clock
 from firmware_model.hardware.nand import Nand
 from firmware_model.hardware.secure_element import SecureElement
@@ -24,14 +23,13 @@ from firmware_model.wire.attempt_log import (
 )
 from firmware_model.wire.codec import DecodeError
 
-_SPARE: Final = Struct(">BQQ")  # kind, sequence of the page, number of the record
 _RECORD: Final = 0xA1
 _CHECKPOINT: Final = 0xA2
 
 
-def blocks_needed(record_count: int, pages_per_block: int) -> int:
+def blocks_needed(record_count: int, block_pages: int) -> int:
     """Return the blocks of a ring: one is being erased and one may begin in the middle."""
-    return -(-record_count // pages_per_block) + 2
+    return -(-record_count // block_pages) + 2 + SPARE_BLOCKS
 
 
 class AttemptLog:
@@ -49,13 +47,10 @@ class AttemptLog:
         self._element = element
         self._clock = clock
         self._capacity = record_count
-        self._pages_per_block = nand.geometry.pages_per_block
-        count = blocks_needed(record_count, self._pages_per_block)
-        self._blocks = range(first_block, first_block + count)
+        count = blocks_needed(record_count, nand.geometry.block_pages)
+        self._ring = RecordRing(nand, first_block, count, _RECORD, _CHECKPOINT)
         self._pages: dict[int, int] = {}  # number of a record -> its page
         self.checkpoint: Checkpoint | None = None
-        self._sequence = 0
-        self._open = first_block
         self._mount()
 
     @property
@@ -67,7 +62,7 @@ class AttemptLog:
         """Write the next record, and return the head that the element is to take."""
         state = self._element.state
         number = state.log_count
-        if number - self.first >= self._capacity:
+        if number - self.first >= self._room:
             self._fold()
         record = LogRecord(number, self._clock.now_us, event, role, detail).encode()
         self._pages[number] = self._program(_RECORD, number, record, "log record")
@@ -86,45 +81,42 @@ class AttemptLog:
         standing = tuple(record for record in records if record is not None)
         return LogPage(self.first, end, self.checkpoint, standing)
 
+    @property
+    def _room(self) -> int:
+        return min(self._capacity, self._ring.pages_kept)
+
     def _record(self, number: int) -> LogRecord | None:
         page = self._pages.get(number)
         if page is None:
             return None
+        data = self._nand.read(page)
+        if data is None:
+            return None  # the reader finds the gap
         try:
-            return LogRecord.decode(self._nand.read(page)[: LogRecord.LAYOUT.size])
+            return LogRecord.decode(data[: LogRecord.LAYOUT.size])
         except DecodeError:
-            return None  # flash that was tampered with: the reader finds the gap
+            return None  # flash that was tampered with
 
     def _mount(self) -> None:
         """Find records by the order they were written in; a later one replaces its number."""
-        found: list[tuple[int, int, int, int]] = []
-        for block in self._blocks:
-            first = block * self._pages_per_block
-            for page in range(first, first + self._nand.programmed_in(block)):
-                spare = self._nand.read_spare(page)
-                body = spare[: _SPARE.size]
-                if zlib.crc32(body).to_bytes(4, "big") == spare[_SPARE.size : _SPARE.size + 4]:
-                    kind, sequence, number = _SPARE.unpack(body)
-                    found.append((sequence, kind, number, page))
-        for sequence, kind, number, page in sorted(found):
-            self._sequence = sequence
-            self._open = page // self._pages_per_block
-            if kind == _CHECKPOINT:
-                self._take_checkpoint(page)
-            elif kind == _RECORD:
-                self._pages[number] = page
+        for entry in self._ring.mount():
+            if entry.kind == _CHECKPOINT:
+                self._take_checkpoint(entry.page)
+            else:
+                self._pages[entry.number] = entry.page
         end = self._element.state.log_count
         self._pages = {n: page for n, page in self._pages.items() if self.first <= n < end}
 
     def _take_checkpoint(self, page: int) -> None:
+        data = self._nand.read(page) or b""
         try:
-            self.checkpoint = Checkpoint.decode(self._nand.read(page)[: Checkpoint.SIZE])
+            self.checkpoint = Checkpoint.decode(data[: Checkpoint.SIZE])
         except DecodeError:
             return
 
     def _fold(self) -> None:
         """Sign for the oldest half of the records, which may then be overwritten."""
-        base = self.first + self._capacity // 2
+        base = self.first + self._room // 2
         old = self.checkpoint
         head = bytes(32) if old is None else old.base_head
         kinds: Counter[int] = Counter()
@@ -143,13 +135,4 @@ class AttemptLog:
         self._pages = {n: page for n, page in self._pages.items() if n >= base}
 
     def _program(self, kind: int, number: int, data: bytes, purpose: str) -> int:
-        if self._nand.programmed_in(self._open) == self._pages_per_block:
-            after = self._open + 1
-            self._open = after if after in self._blocks else self._blocks[0]
-            if self._nand.programmed_in(self._open):
-                self._nand.erase(self._open, "oldest log block")
-        page = self._open * self._pages_per_block + self._nand.programmed_in(self._open)
-        self._sequence += 1
-        body = _SPARE.pack(kind, self._sequence, number)
-        self._nand.program(page, data, body + zlib.crc32(body).to_bytes(4, "big"), purpose)
-        return page
+        return self._ring.append(kind, number, data, purpose, "oldest log block")

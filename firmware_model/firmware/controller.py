@@ -1,5 +1,6 @@
 """What the logical unit asks of the firmware: the medium, security protocols, vendor commands."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from firmware_model.firmware.firmware import Firmware
@@ -10,6 +11,7 @@ from firmware_model.wire.function import BusEvent
 from firmware_model.wire.native import Role, State
 from firmware_model.wire.security import SecurityProtocol, SupportedProtocols
 from firmware_model.wire.sense import INVALID_FIELD_IN_CDB, WRITE_PROTECTED, Sense
+from firmware_model.wire.unmap import Extent
 
 _CAUSES: Final = {
     BusEvent.SUSPEND: LockCause.SUSPEND,
@@ -48,6 +50,14 @@ class DriveController:
         if not self._may_write():
             return WRITE_PROTECTED
         self._access.write(lba, data)
+        return None
+
+    def trim(self, extents: Sequence[Extent]) -> Sense | None:
+        """Forget blocks of the open medium."""
+        if not self._may_write():
+            return WRITE_PROTECTED
+        for each in extents:
+            self._access.trim(each.lba, each.block_count)
         return None
 
     def flush(self) -> None:

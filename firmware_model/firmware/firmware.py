@@ -8,6 +8,7 @@ from firmware_model.firmware.access import Access
 from firmware_model.firmware.keys import KeyHierarchy
 from firmware_model.firmware.keystore import KeyStore
 from firmware_model.firmware.layout import Layout
+from firmware_model.firmware.medium import MediumError
 from firmware_model.firmware.parts import FailedAttempt, LockCause, Parts
 from firmware_model.firmware.policy import Policy
 from firmware_model.firmware.self_test import known_answer_tests
@@ -68,9 +69,9 @@ class Firmware:
             element, self._store, board.entropy, parts, clock, timing, policy.kdf_iterations
         )
         self.access = Access(translation, self.log, parts, clock, timing, nand.geometry.page_bytes)
+        self._look_for_keys()
         if not self.failures:
-            self._finish_what_was_cut()
-            self.log.add(Event.BOOT)
+            self._start()
 
     def _draw_first(self) -> None:
         """Try the entropy source before anything depends on it."""
@@ -78,6 +79,19 @@ class Firmware:
             self.board.entropy.power_on()
         except HealthTestFailed as failed:
             self.failures += (f"entropy: {failed}",)
+
+    def _look_for_keys(self) -> None:
+        """Find what is wrapped for each PIN: without it, a right PIN would count as a wrong one."""
+        for slot, state in zip(Slot, self._element.state.slots, strict=True):
+            if state.live is not None and self._store.find(slot, state.generation) is None:
+                self.failures += (f"flash: no wrapped key of {slot.name} can be read",)
+
+    def _start(self) -> None:
+        try:
+            self._finish_what_was_cut()
+            self.log.add(Event.BOOT)
+        except MediumError as worn:
+            self.failures += (f"flash: {worn}",)
 
     def _finish_what_was_cut(self) -> None:
         """Complete a change or an erase that lost power, and do what a used-up limit demands."""

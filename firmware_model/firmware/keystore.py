@@ -1,18 +1,22 @@
-"""Wrapped keys in flash: two blocks in turn, the newest record of a slot and generation wins.
+"""Wrapped keys in flash: a ring of a few blocks, each record in two pages of the newest.
 
 A record is useless by itself: its KEK needs the slot's secret of the same generation, which the
 secure element holds or has destroyed.
 """
 
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Final, Self
 
+from firmware_model.firmware.record_ring import SPARE_BLOCKS, RecordRing
 from firmware_model.hardware.element_state import Slot
 from firmware_model.hardware.nand import Nand
 
-BLOCKS: Final = 2
+BLOCKS: Final = 2 + SPARE_BLOCKS
+COPIES: Final = 2  # so that a page which can't be corrected locks nobody out
+_KIND: Final = 0xC1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class KeyRecord:
     @classmethod
     def decode(cls, page: bytes) -> Self | None:
         """Return the record a page begins with, or None: flash that was tampered with has none."""
+        if len(page) < cls.HEAD.size:
+            return None
         magic, slot, generation, epoch, salt, length = cls.HEAD.unpack_from(page)
         end = cls.HEAD.size + length
         is_whole = zlib.crc32(page[:end]).to_bytes(4, "big") == page[end : end + 4]
@@ -48,74 +54,54 @@ class KeyRecord:
 
 
 class KeyStore:
-    """The records of this epoch, and the two blocks they stand in."""
+    """The records of this epoch, each in two pages; all of them stand in the open block."""
 
     def __init__(self, nand: Nand, first_block: int, epoch: int) -> None:
         self._nand = nand
-        self._blocks = range(first_block, first_block + BLOCKS)
-        self._pages_per_block = nand.geometry.pages_per_block
+        self._ring = RecordRing(nand, first_block, BLOCKS, _KIND)
         self._epoch = epoch
-        self.is_blank = True  # nothing of any epoch stands in flash
         self._records: dict[tuple[Slot, int], KeyRecord] = {}
-        used = [nand.programmed_in(block) for block in self._blocks]
-        # While records move, both blocks hold some. The first one filled is then the full one.
-        self._open = self._blocks[0] if used[0] and used[0] < self._pages_per_block else None
-        if self._open is None and (used[1] or used[0]):
-            self._open = self._blocks[1] if used[1] else self._blocks[0]
-        order = sorted(self._blocks, key=lambda block: block == self._open)
-        for block in order:
-            for page in range(nand.programmed_in(block)):
-                self._take_in(nand.read(block * self._pages_per_block + page))
+        self._copies: Counter[tuple[Slot, int]] = Counter()  # of each, in the open block
+        for entry in self._ring.mount():
+            self._take_in(entry.page)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing of any epoch stands in a good block."""
+        return self._ring.is_blank
 
     def find(self, slot: Slot, generation: int) -> KeyRecord | None:
         """Return the record that a slot's secret of that generation opens."""
         return self._records.get((slot, generation))
 
     def write(self, record: KeyRecord, keep: frozenset[tuple[Slot, int]]) -> None:
-        """Store a record; those not in `keep` may go."""
-        self._records = {key: old for key, old in self._records.items() if key in keep}
-        if self._open is None:
-            self._open = self._blocks[0]
-            self._erase_other(self._open)
-        if self._nand.programmed_in(self._open) == self._pages_per_block:
-            self._move()
-        self._program(record)
-        self._records[record.slot, record.generation] = record
+        """Store a record; those not in `keep` may go. Raises WornOut."""
+        key = (record.slot, record.generation)
+        self._records = {each: old for each, old in self._records.items() if each in keep}
+        self._records[key] = record
+        self._copies[key] = 0
+        while (lacking := self._lacking()) is not None:
+            before = self._ring.open_block
+            data = self._records[lacking].encode()
+            self._ring.append(_KIND, lacking[1], data, "wrapped key", "key block")
+            if self._ring.open_block != before:
+                self._copies.clear()
+            self._copies[lacking] += 1
 
     def wipe(self, epoch: int) -> None:
-        """Erase both blocks and begin another epoch."""
+        """Erase every good block and begin another epoch."""
         self._records = {}
+        self._copies.clear()
         self._epoch = epoch
-        self._open = None
-        for block in self._blocks:
-            if self._nand.programmed_in(block):
-                self._nand.erase(block, "key block")
-        self.is_blank = True
+        self._ring.wipe("key block")
 
-    def _take_in(self, page: bytes) -> None:
-        self.is_blank = False
-        record = KeyRecord.decode(page)
+    def _lacking(self) -> tuple[Slot, int] | None:
+        """Return what has not two copies in the open block, the last one begun."""
+        return next((key for key in self._records if self._copies[key] < COPIES), None)
+
+    def _take_in(self, page: int) -> None:
+        record = KeyRecord.decode(self._nand.read(page) or b"")
         if record is not None and record.epoch == self._epoch:
-            self._records[record.slot, record.generation] = record
-
-    def _move(self) -> None:
-        """Copy what counts to the other block, then erase the full one."""
-        full = self._open
-        other = self._blocks[0] if full == self._blocks[1] else self._blocks[1]
-        if self._nand.programmed_in(other):
-            self._nand.erase(other, "key block")
-        self._open = other
-        for record in self._records.values():
-            self._program(record)
-        self._erase_other(other)
-
-    def _erase_other(self, kept: int) -> None:
-        for block in self._blocks:
-            if block != kept and self._nand.programmed_in(block):
-                self._nand.erase(block, "old key block")
-
-    def _program(self, record: KeyRecord) -> None:
-        block = self._blocks[0] if self._open is None else self._open
-        page = block * self._pages_per_block + self._nand.programmed_in(block)
-        self._nand.program(page, record.encode(), b"", "wrapped key")
-        self.is_blank = False
+            key = (record.slot, record.generation)
+            self._records[key] = record
+            self._copies[key] += self._ring.block_of(page) == self._ring.open_block

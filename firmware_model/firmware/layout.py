@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from firmware_model.firmware import attempt_log, keystore
 from firmware_model.firmware.policy import Policy
+from firmware_model.firmware.sector_cipher import SECTOR_BYTES
 from firmware_model.firmware.translation import blocks_needed
 from firmware_model.hardware.nand import Geometry
 
@@ -21,10 +22,17 @@ class Layout:
     @classmethod
     def of(cls, policy: Policy) -> "Layout":
         """Return the flash a drive of that policy needs."""
-        shape = Geometry(0)
-        logical_pages = -(-policy.block_count * 512 // shape.page_bytes)
-        log_blocks = attempt_log.blocks_needed(policy.log_records, shape.pages_per_block)
+        flash = policy.flash
+        block_pages = flash.pages_per_block * flash.planes
+        logical_pages = -(-policy.block_count * SECTOR_BYTES // flash.page_bytes)
+        log_blocks = attempt_log.blocks_needed(policy.log_records, block_pages)
         data_block = keystore.BLOCKS + log_blocks
-        data_blocks = blocks_needed(logical_pages, shape.pages_per_block)
-        geometry = Geometry(data_block + data_blocks)
+        data_blocks = blocks_needed(logical_pages, block_pages, flash.over_provisioning_percent)
+        geometry = Geometry(
+            data_block + data_blocks,
+            flash.pages_per_block,
+            flash.page_bytes,
+            flash.spare_bytes,
+            flash.planes,
+        )
         return cls(geometry, keystore.BLOCKS, data_block, data_blocks, logical_pages)

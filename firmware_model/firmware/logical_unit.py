@@ -1,12 +1,14 @@
 """The logical unit: one CDB in, data or sense data out. Source: SPC-4, SBC-3, SAM-5 5.14."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from firmware_model.firmware.medium import MediumError, Unreadable
 from firmware_model.wire import cdb as cdbs
 from firmware_model.wire import mode, scsi
 from firmware_model.wire.capacity import Capacity, format_capacities
+from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.inquiry import StandardInquiry, vpd_pages
 from firmware_model.wire.native import State
 from firmware_model.wire.sense import (
@@ -22,8 +24,11 @@ from firmware_model.wire.sense import (
     REMOVAL_PREVENTED,
     SAVING_NOT_SUPPORTED,
     SELF_TEST_FAILED,
+    UNRECOVERED_READ,
+    WRITE_ERROR,
     Sense,
 )
+from firmware_model.wire.unmap import Extent, decode_unmap_list
 
 VENDOR_SPECIFIC: Final = 0xC0  # operation codes from here on are the maker's
 
@@ -47,6 +52,10 @@ class Controller(Protocol):
     def read(self, lba: int, block_count: int) -> bytes | Sense: ...
 
     def write(self, lba: int, data: bytes) -> Sense | None: ...
+
+    def trim(self, extents: Sequence[Extent]) -> Sense | None:
+        """Forget blocks that the host no longer needs."""
+        ...
 
     def flush(self) -> None: ...
 
@@ -96,6 +105,7 @@ _MEDIUM: Final = (
     scsi.ReadCapacity,
     scsi.Read,
     scsi.Write,
+    scsi.Unmap,
     scsi.Verify,
     scsi.SynchronizeCache,
     scsi.FormatUnit,
@@ -128,6 +138,7 @@ class LogicalUnit:
             scsi.ReadCapacity: self._read_capacity,
             scsi.Read: self._read,
             scsi.Write: self._write,
+            scsi.Unmap: self._unmap,
             scsi.Verify: self._verify,
             scsi.SynchronizeCache: self._synchronize,
             scsi.ReportLuns: self._report_luns,
@@ -151,17 +162,21 @@ class LogicalUnit:
 
     def execute(self, cdb: bytes, data_out: bytes) -> Reply:
         """Run one command; its sense data is kept for REQUEST SENSE."""
-        self._controller.poll()
-        if cdb and cdb[0] >= VENDOR_SPECIFIC:
-            reply = self._vendor(cdb, data_out)
-        else:
-            command = self._decoded(cdb)
-            if isinstance(command, Sense):
-                reply = Reply(sense=command)
-            else:
-                reply = self._obey(command, data_out)
+        try:
+            reply = self._reply(cdb, data_out)
+        except Unreadable:
+            reply = Reply(sense=UNRECOVERED_READ)
+        except MediumError:
+            reply = Reply(sense=WRITE_ERROR)
         self._sense = reply.sense or NO_SENSE
         return reply
+
+    def _reply(self, cdb: bytes, data_out: bytes) -> Reply:
+        self._controller.poll()
+        if cdb and cdb[0] >= VENDOR_SPECIFIC:
+            return self._vendor(cdb, data_out)
+        command = self._decoded(cdb)
+        return Reply(sense=command) if isinstance(command, Sense) else self._obey(command, data_out)
 
     def _decoded(self, cdb: bytes) -> scsi.Command | Sense:
         """Decode once for `transfer` and `execute`."""
@@ -215,6 +230,17 @@ class LogicalUnit:
         if not length:
             return DONE
         return Reply(sense=self._controller.write(command.lba, data_out[:length]))
+
+    def _unmap(self, command: scsi.Unmap, data_out: bytes) -> Reply:
+        if len(data_out) < command.list_length:
+            return Reply(sense=INVALID_FIELD_IN_CDB)
+        try:
+            extents = decode_unmap_list(data_out[: command.list_length])
+        except DecodeError:
+            return Reply(sense=INVALID_FIELD_IN_PARAMETERS)
+        if not all(self._is_within(each.lba, each.block_count) for each in extents):
+            return Reply(sense=LBA_OUT_OF_RANGE)
+        return Reply(sense=self._controller.trim(extents))
 
     def _verify(self, command: scsi.Verify, data_out: bytes) -> Reply:
         if not self._is_within(command.lba, command.block_count):

@@ -1,5 +1,7 @@
 """The firmware of an ordinary stick: no PIN, no key, no secret. What the harness must find out."""
 
+from collections.abc import Sequence
+
 from firmware_model.firmware.layout import Layout
 from firmware_model.firmware.parts import Parts
 from firmware_model.firmware.policy import Policy
@@ -9,6 +11,7 @@ from firmware_model.hardware.board import Board
 from firmware_model.wire.function import BusEvent
 from firmware_model.wire.native import State
 from firmware_model.wire.sense import INVALID_FIELD_IN_CDB, Sense
+from firmware_model.wire.unmap import Extent
 
 
 class NoCipher:
@@ -48,6 +51,13 @@ class PlainController:
     def write(self, lba: int, data: bytes) -> Sense | None:
         """Store blocks."""
         self._parts.caching.write(self._volume, lba, data)
+        return None
+
+    def trim(self, extents: Sequence[Extent]) -> Sense | None:
+        """Forget blocks."""
+        self.flush()
+        for each in extents:
+            self._volume.trim(each.lba, each.block_count)
         return None
 
     def flush(self) -> None:

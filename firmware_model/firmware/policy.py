@@ -1,11 +1,24 @@
 """What a drive's maker decided: limits, lengths, features, what locks it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from firmware_model.hardware.nand import Endurance
 from firmware_model.wire.native import Entry, Feature
 
 NO_FEATURES: Final = Feature(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Flash:
+    """The flash part, and how much of it is kept back."""
+
+    page_bytes: int = 4096
+    spare_bytes: int = 224
+    pages_per_block: int = 64
+    planes: int = 1
+    over_provisioning_percent: int = 7
+    endurance: Endurance = field(default_factory=Endurance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +36,4 @@ class Policy:
     lock_on_suspend: bool = True
     lock_on_reset: bool = True
     log_records: int = 4096
+    flash: Flash = field(default_factory=Flash)

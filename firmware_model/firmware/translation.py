@@ -1,44 +1,64 @@
 """The flash translation layer: logical pages on NAND, page-mapped, safe under power cuts.
 
-Every program says in the spare area which logical page it is, with a number that only grows; the
-highest number wins at the next power-up. So one program is one change, which a cut leaves done or
-not done, and there is no map in flash that could disagree with the pages.
+Blocks are filled one after the other, each numbered when it is begun; every page says in its record
+which logical page it is. So number of the block and place in it put all copies of a page in order,
+the last one counts, and one program is one change, which a cut leaves done or not done.
+
+What was discarded is kept from coming back by a page of the map itself, written into the same
+stream: it counts for the logical pages it covers until they are written again.
 
 Pages belong to an epoch. An erase of the drive begins a new one, and what an older epoch left is
-never read again.
+never read again. A block is erased when it is begun, not when it falls empty: so no erase that a
+cut interrupted is ever relied on.
 """
 
-import zlib
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from struct import Struct
 from typing import Final
 
-from firmware_model.hardware.nand import Nand
+import numpy as np
+import numpy.typing as npt
 
-_SPARE: Final = Struct(">BIQIB")  # kind, logical page, sequence, epoch, valid sectors
-_KIND: Final = 0xD1
-FREE_BLOCKS: Final = 2  # kept for collection
+from firmware_model.firmware.medium import Unreadable, WornOut
+from firmware_model.firmware.page_map import PageMap
+from firmware_model.hardware.nand import RECORD_BYTES, Nand
+
+RECORD: Final = np.dtype(
+    {
+        "names": ["kind", "valid", "number", "epoch", "sequence"],
+        "formats": ["u1", ">u4", ">u4", ">u4", ">u8"],
+        "offsets": [0, 1, 5, 9, 13],
+        "itemsize": RECORD_BYTES,
+    }
+)
+FREE_BLOCKS: Final = 3  # kept for collection: one to fill, one for what moves, one that goes bad
+WEAR_SPREAD: Final = 200  # erases between the most and the least worn block, before data moves
+REFRESH_AT: Final = 6  # bits corrected in one codeword: the page moves before more of them flip
+_DATA: Final = 0xD1
+_MAP: Final = 0xD2
+_PAGE_SHIFT: Final = 32  # an entry is page + 1 above, and which sectors are valid below
+_VALID: Final = (1 << _PAGE_SHIFT) - 1
+_KEPT_OUT: Final = 1 << 30  # more than any count
+_NOTHING: Final = -1  # in place of a logical page: a page that holds none
+_FIRST_MAP: Final = -2  # and below: a page of the map
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a logical page holds: ciphertext, and which of its eight sectors were ever written."""
+    """What logical pages hold: ciphertext, and which of each page's sectors were ever written."""
 
     data: bytes
-    valid: int
+    valid: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    page: int
-    sequence: int
-    valid: int
-
-
-def blocks_needed(logical_pages: int, pages_per_block: int) -> int:
-    """Return how many blocks hold that many pages, with 7 percent to spare and room to collect."""
-    filled = -(-logical_pages // pages_per_block)
-    return filled + max(filled * 7 // 100, 1) + FREE_BLOCKS
+def blocks_needed(logical_pages: int, block_pages: int, over_provisioning_percent: int) -> int:
+    """Return the blocks that hold so many pages, with room to collect and for blocks gone bad."""
+    filled = -(-logical_pages // block_pages)
+    spare = max(filled * over_provisioning_percent // 100, 1)
+    return filled + spare + FREE_BLOCKS + max(filled // 50, 2)
 
 
 class Translation:
@@ -47,99 +67,345 @@ class Translation:
     def __init__(
         self, nand: Nand, first_block: int, block_count: int, logical_pages: int, epoch: int
     ) -> None:
+        self.logical_pages = logical_pages
+        self.host_pages = self.moved_pages = 0  # programmed since power-up
         self._nand = nand
         self._first_block = first_block
-        self._pages_per_block = nand.geometry.pages_per_block
-        self.logical_pages = logical_pages
+        self._block_count = block_count
+        self._block_pages = nand.geometry.block_pages
         self._epoch = epoch
-        self._sequence = 0
-        self._map: dict[int, _Place] = {}
-        self._valid_in = dict.fromkeys(range(first_block, first_block + block_count), 0)
-        self._free: list[int] = []
+        self._map = PageMap(logical_pages)
+        self._map_at: dict[int, int] = {}  # number of a page of the map -> where it stands
+        self._map_entries = nand.geometry.page_bytes // 8
+        self._numbers: dict[int, npt.NDArray[np.int64]] = {}  # by block: what its pages are
+        self._valid_in = np.zeros(block_count, np.int32)  # pages that count
+        self._erases = np.zeros(block_count, np.int64)
+        self._is_bad = np.zeros(block_count, np.bool_)
+        self._tired: set[int] = set()  # blocks whose bits need much correction
+        self._sequence = 0  # of the block begun last
         self._open = -1  # the block that is being filled
+        self._left = 0  # pages of it that can still be programmed
         self._mount()
 
-    def read(self, logical_page: int) -> Stored | None:
-        """Return a page, or None when it was never written or was discarded."""
-        place = self._map.get(logical_page)
-        return None if place is None else Stored(self._nand.read(place.page), place.valid)
+    # --- what the volume asks -------------------------------------------------------------------
 
-    def write(self, logical_page: int, data: bytes, valid: int, purpose: str = "data") -> None:
-        """Replace a page as a whole: it is durable when this returns."""
-        if not 0 <= logical_page < self.logical_pages:
-            raise ValueError(f"there is no logical page {logical_page}")
-        self._make_room()
-        self._program(logical_page, data, valid, purpose)
+    def read(self, first: int, count: int) -> Stored:
+        """Return logical pages; one that was never written or was discarded has no valid sector.
+
+        Raises Unreadable.
+        """
+        entries = self._map.get(first, count).tolist()
+        parts = []
+        at = 0
+        while at < count:
+            page = (entries[at] >> _PAGE_SHIFT) - 1
+            end = at + 1
+            if page < 0:
+                parts.append(bytes(self._nand.geometry.page_bytes))
+            elif not entries[at] & _VALID:
+                raise Unreadable(f"logical page {first + at}")  # it was already when it moved
+            else:
+                room = min(count - at, self._block_pages - page % self._block_pages)
+                while end < at + room and (entries[end] >> _PAGE_SHIFT) - 1 == page + end - at:
+                    end += 1
+                parts.append(self._fetch(page, end - at))
+            at = end
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._refresh()
+        return Stored(data, tuple(entry & _VALID for entry in entries))
+
+    def write(self, first: int, data: bytes, valid: int, purpose: str = "data") -> None:
+        """Replace logical pages as a whole: they are durable when this returns. Raises WornOut."""
+        page_bytes = self._nand.geometry.page_bytes
+        count = -(-len(data) // page_bytes)
+        if not 0 <= first <= first + count <= self.logical_pages:
+            raise ValueError(f"there is no logical page {first + count - 1}")
+        datas = [data[at : at + page_bytes] for at in range(0, len(data), page_bytes)]
+        numbers = np.arange(first, first + count, dtype=np.int64)
+        valids = np.full(count, valid, np.int64)
+        done = 0
+        while done < count:
+            self._make_room()
+            end = min(done + self._left, count)
+            part = slice(done, end)
+            written = self._program(_DATA, numbers[part], valids[part], datas[part], purpose)
+            self.host_pages += written
+            done += written
+
+    def trim(self, first: int, count: int, sectors: int) -> None:
+        """Discard sectors, of which a page has `sectors`; `first` and `count` are in sectors.
+
+        They hold nothing when this returns, and never again will. Raises WornOut.
+        """
+        end = first + count
+        pages = self._map.in_use(first // sectors, -(-end // sectors))
+        entries = self._map.at(pages)
+        begins = np.clip(first - pages * sectors, 0, sectors)
+        ends = np.clip(end - pages * sectors, 0, sectors)
+        kept = entries & ~((1 << ends) - (1 << begins))
+        is_gone = kept & _VALID == 0
+        self._leave((entries[is_gone] >> _PAGE_SHIFT) - 1)
+        self._map.put(pages, np.where(is_gone, 0, kept))
+        for number in np.unique(pages // self._map_entries).tolist():
+            self._write_map(number)
 
     def discard(self, epoch: int) -> None:
         """Forget every page, because the epoch that wrote them is over."""
         self._epoch = epoch
-        self._map.clear()
-        self._valid_in = dict.fromkeys(self._valid_in, 0)
+        self._map = PageMap(self.logical_pages)
+        self._map_at.clear()
+        self._numbers = {block: np.full_like(row, _NOTHING) for block, row in self._numbers.items()}
+        self._valid_in[:] = 0
+
+    # --- mounting -------------------------------------------------------------------------------
 
     def _mount(self) -> None:
-        """Find the newest copy of each logical page from the spare areas."""
-        for block in self._valid_in:
-            used = self._nand.programmed_in(block)
-            if not used:
-                self._free.append(block)
-                continue
-            for page in range(block * self._pages_per_block, block * self._pages_per_block + used):
-                self._take_in(page)
-            if used < self._pages_per_block and self._open < 0:
-                self._open = block
-        self._free.reverse()
-        for place in self._map.values():
-            self._valid_in[place.page // self._pages_per_block] += 1
+        """Find the last copy of each logical page from the records of all blocks, in order."""
+        found = []
+        self._erases[:] = self._nand.erase_counts(self._first_block, self._block_count)
+        for block in self._nand.scan(self._first_block, self._block_count):
+            if self._nand.is_bad(block):
+                self._is_bad[block - self._first_block] = True
+            else:
+                records = self._look_at(block)
+                if len(records):
+                    found.append((int(records["sequence"].max()), block, records))
+        found.sort(key=lambda each: each[:2])
+        for _, block, records in found:
+            self._take_in(block, records)
+        self._count_valid()
+        if found:
+            self._sequence, newest, _ = found[-1]
+            self._reopen(newest)
 
-    def _take_in(self, page: int) -> None:
-        spare = self._nand.read_spare(page)
-        body = spare[: _SPARE.size]
-        if zlib.crc32(body).to_bytes(4, "big") != spare[_SPARE.size : _SPARE.size + 4]:
-            return
-        kind, logical_page, sequence, epoch, valid = _SPARE.unpack(body)
-        if kind != _KIND or logical_page >= self.logical_pages:
-            return
-        self._sequence = max(self._sequence, sequence)
-        known = self._map.get(logical_page)
-        if epoch == self._epoch and (known is None or known.sequence < sequence):
-            self._map[logical_page] = _Place(page, sequence, valid)
+    def _look_at(self, block: int) -> npt.NDArray[np.void]:
+        """Note what the pages of a block are, and return their records; none where none is ours."""
+        records = self._nand.records(block).view(RECORD)[:, 0]
+        kind, number = records["kind"], records["number"]
+        is_ours = (kind == _DATA) & (number < self.logical_pages)
+        is_ours |= (kind == _MAP) & (number < -(-self.logical_pages // self._map_entries))
+        is_ours &= records["sequence"] < 1 << 62  # of forged ones there is no going on
+        if len(records) and not self._nand.is_stable(self._page_at(block, len(records) - 1)):
+            is_ours[-1] = False  # a cut fell into it: nobody was told that it is there
+        if not is_ours.any():
+            return records[:0]
+        numbers = np.full(self._block_pages, _NOTHING, np.int64)
+        numbers[: len(records)] = np.where(
+            kind == _MAP, _FIRST_MAP - number.astype(np.int64), number
+        )
+        numbers[: len(records)][~is_ours | (records["epoch"] != self._epoch)] = _NOTHING
+        self._numbers[block] = numbers
+        return np.where(is_ours, records, np.zeros(1, RECORD))
 
-    def _program(self, logical_page: int, data: bytes, valid: int, purpose: str) -> None:
+    def _take_in(self, block: int, records: npt.NDArray[np.void]) -> None:
+        numbers = self._numbers[block][: len(records)]
+        first = self._page_at(block, 0)
+        entries = (np.arange(first + 1, first + 1 + len(records)) << _PAGE_SHIFT) | records["valid"]
+        begin = 0
+        for index in [*np.flatnonzero(numbers <= _FIRST_MAP).tolist(), len(records)]:
+            part = slice(begin, index)
+            is_data = numbers[part] >= 0
+            self._map.put(numbers[part][is_data], entries[part][is_data])
+            if index < len(records):
+                self._take_map(_FIRST_MAP - int(numbers[index]), first + index)
+            begin = index + 1
+
+    def _take_map(self, number: int, page: int) -> None:
+        """Take in a page of the map; entries that lead to no copy of their page count for none."""
+        data = self._nand.read(page)
+        if data is None:
+            return
+        self._map_at[number] = page
+        first = number * self._map_entries
+        entries = np.frombuffer(data, "<i8").astype(np.int64)[: self.logical_pages - first]
+        logical = np.arange(first, first + len(entries))
+        block, index = np.divmod((entries >> _PAGE_SHIFT) - 1, self._block_pages)
+        is_right = np.zeros(len(entries), np.bool_)
+        for each in np.unique(block).tolist():
+            numbers = self._numbers.get(each)
+            if numbers is not None:
+                within = block == each
+                is_right[within] = numbers[index[within]] == logical[within]
+        self._map.put(logical, np.where(is_right, entries, 0))
+
+    def _count_valid(self) -> None:
+        entries = self._map.entries()
+        pages = (entries[entries != 0] >> _PAGE_SHIFT) - 1
+        blocks = pages // self._block_pages - self._first_block
+        self._valid_in += np.bincount(blocks, minlength=self._block_count).astype(np.int32)
+        for page in self._map_at.values():
+            self._valid_in[page // self._block_pages - self._first_block] += 1
+
+    def _reopen(self, block: int) -> None:
+        """Go on filling the newest block, unless a cut fell into its last page."""
+        count = self._nand.programmed_in(block)
+        is_whole = self._nand.records(block).view(RECORD)[-1, 0]["kind"] in (_DATA, _MAP)
+        if is_whole and self._nand.is_stable(self._page_at(block, count - 1)):
+            self._open, self._left = block, self._block_pages - count
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def _program(
+        self,
+        kind: int,
+        numbers: npt.NDArray[np.int64],
+        valids: npt.NDArray[np.int64],
+        datas: Sequence[bytes],
+        purpose: str,
+    ) -> int:
+        """Program pages into the open block, which has room; return how many before it failed."""
         block = self._open
-        page = block * self._pages_per_block + self._nand.programmed_in(block)
-        self._sequence += 1
-        body = _SPARE.pack(_KIND, logical_page, self._sequence, self._epoch, valid)
-        spare = body + zlib.crc32(body).to_bytes(4, "big")
-        self._nand.program(page, data, spare, purpose)
-        old = self._map.get(logical_page)
-        if old is not None:
-            self._valid_in[old.page // self._pages_per_block] -= 1
-        self._map[logical_page] = _Place(page, self._sequence, valid)
-        self._valid_in[block] += 1
+        index = self._block_pages - self._left
+        first = self._page_at(block, index)
+        fields = np.zeros(len(datas), RECORD)
+        fields["kind"], fields["epoch"], fields["sequence"] = kind, self._epoch, self._sequence
+        fields["number"], fields["valid"] = numbers, valids
+        joined = fields.tobytes()
+        records = [joined[at : at + RECORD_BYTES] for at in range(0, len(joined), RECORD_BYTES)]
+        done = self._nand.program(first, datas, records, purpose)
+        self._left -= done
+        if kind == _MAP:
+            self._numbers[block][index : index + done] = _FIRST_MAP - numbers[:done]
+            for at in range(done):
+                self._leave(np.array([self._map_at.get(int(numbers[at]), -1)]))
+                self._map_at[int(numbers[at])] = first + at
+        else:
+            self._numbers[block][index : index + done] = numbers[:done]
+            self._leave((self._map.at(numbers[:done]) >> _PAGE_SHIFT) - 1)
+            pages = np.arange(first + 1, first + 1 + done)
+            self._map.put(numbers[:done], (pages << _PAGE_SHIFT) | valids[:done])
+        self._valid_in[block - self._first_block] += done
+        if done < len(datas):
+            self._retire(block)
+        return done
 
-    def _is_full(self) -> bool:
-        return self._open < 0 or self._nand.programmed_in(self._open) == self._pages_per_block
+    def _leave(self, pages: npt.NDArray[np.int64]) -> None:
+        """Count pages, or -1 for none, as holding nothing that counts any more."""
+        blocks = pages[pages >= 0] // self._block_pages - self._first_block
+        if len(blocks) == 1:
+            self._valid_in[blocks[0]] -= 1
+        elif len(blocks):
+            np.subtract.at(self._valid_in, blocks, 1)
+
+    def _write_map(self, number: int) -> None:
+        """Write a page of the map as it is now."""
+        numbers, no_valids = np.array([number]), np.zeros(1, np.int64)
+        first = number * self._map_entries
+        count = min(self._map_entries, self.logical_pages - first)
+        is_written = 0
+        while not is_written:
+            self._make_room()
+            data = self._map.get(first, count).astype("<i8").tobytes()
+            is_written = self._program(_MAP, numbers, no_valids, [data], "map")
+
+    # --- room -----------------------------------------------------------------------------------
 
     def _make_room(self) -> None:
-        """Have an open block with an erased page, collecting blocks while few are free."""
-        while self._is_full() and len(self._free) < FREE_BLOCKS:
-            self._collect()
-        if self._is_full():
-            self._open = self._free.pop()
+        """Have room in the open block, collecting blocks while few are free."""
+        if self._left:
+            return
+        self._level()
+        while not self._left and self._free().sum() < FREE_BLOCKS:
+            self._collect(self._least_valid())
+        if not self._left:
+            self._begin()
 
-    def _collect(self) -> None:
-        """Move what is valid out of the block with the least of it, then erase that block."""
-        free = set(self._free)
-        used = (block for block in self._valid_in if block not in free and block != self._open)
-        victim = min(used, key=lambda block: self._valid_in[block])
-        first = victim * self._pages_per_block
-        within = range(first, first + self._pages_per_block)
-        if self._valid_in[victim]:
-            moved = [(lp, at) for lp, at in self._map.items() if at.page in within]
-            for logical_page, place in sorted(moved, key=lambda each: each[1].page):
-                if self._is_full():
-                    self._open = self._free.pop()
-                self._program(logical_page, self._nand.read(place.page), place.valid, "moved data")
-        self._nand.erase(victim, "collected block")
-        self._free.insert(0, victim)
+    def _free(self) -> npt.NDArray[np.bool_]:
+        free: npt.NDArray[np.bool_] = (self._valid_in == 0) & ~self._is_bad
+        if self._open >= 0 and self._left:
+            free[self._open - self._first_block] = False
+        return free
+
+    def _collectable(self) -> npt.NDArray[np.bool_]:
+        used: npt.NDArray[np.bool_] = (self._valid_in > 0) & ~self._is_bad
+        if self._open >= 0 and self._left:
+            used[self._open - self._first_block] = False
+        return used
+
+    def _least_valid(self) -> int:
+        """Return the block that costs the least to collect."""
+        counts = np.where(self._collectable(), self._valid_in, _KEPT_OUT)
+        victim = int(counts.argmin())
+        if counts[victim] >= self._block_pages:
+            raise WornOut("too few good blocks are left")
+        return victim + self._first_block
+
+    def _level(self) -> None:
+        """Move what has lain still off a block that is far less worn than others."""
+        erases = np.where(self._collectable(), self._erases, _KEPT_OUT)
+        coldest = int(erases.argmin())
+        if self._erases.max() - erases[coldest] > WEAR_SPREAD and self._free().any():
+            self._collect(coldest + self._first_block)
+
+    def _collect(self, block: int) -> None:
+        """Move what is valid out of a block."""
+        numbers = self._numbers[block]
+        pages = np.arange(self._page_at(block, 0), self._page_at(block, self._block_pages))
+        is_data = numbers >= 0
+        entries = self._map.at(numbers[is_data])
+        is_valid = (entries >> _PAGE_SHIFT) - 1 == pages[is_data]
+        logical, valids = numbers[is_data][is_valid], entries[is_valid] & _VALID
+        done = 0
+        while done < len(logical):
+            if not self._left:
+                self._begin()
+            part = slice(done, min(done + self._left, len(logical)))
+            old = (pages[is_data][is_valid][part]).tolist()
+            datas = [self._nand.read(page) for page in old]
+            kept = np.where([data is not None for data in datas], valids[part], 0)  # 0: lost
+            moved = self._program(
+                _DATA, logical[part], kept, [data or b"" for data in datas], "moved data"
+            )
+            self.moved_pages += moved
+            done += moved
+        for at in np.flatnonzero(numbers <= _FIRST_MAP).tolist():
+            number = _FIRST_MAP - int(numbers[at])
+            if self._map_at.get(number) == int(pages[at]):
+                if not self._left:
+                    self._begin()
+                self._write_map(number)
+
+    def _begin(self) -> None:
+        """Erase the least worn free block, and fill it from now on."""
+        while True:
+            free = self._free()
+            if not free.any():
+                raise WornOut("no good block is left")
+            at = int(np.where(free, self._erases, _KEPT_OUT).argmin())
+            block = at + self._first_block
+            is_erased = self._nand.erase(block, "data block")
+            self._erases[at] += 1
+            if is_erased:
+                break
+            self._is_bad[at] = True
+            self._nand.mark_bad(block)
+        self._sequence += 1
+        self._open, self._left = block, self._block_pages
+        self._numbers[block] = np.full(self._block_pages, _NOTHING, np.int64)
+
+    def _retire(self, block: int) -> None:
+        """Take a block that failed out of use, once nothing that counts is left in it."""
+        self._is_bad[block - self._first_block] = True
+        self._left = 0
+        self._collect(block)
+        self._nand.mark_bad(block)
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def _fetch(self, page: int, count: int) -> bytes:
+        data = self._nand.read(page, count)
+        if data is None:
+            raise Unreadable(f"page {page}")
+        if self._nand.corrected >= REFRESH_AT:
+            self._tired.add(page // self._block_pages)
+        return data
+
+    def _refresh(self) -> None:
+        """Move what is valid out of blocks that needed nearly all of the ECC."""
+        with suppress(WornOut):  # then it stays where it is
+            while self._tired:
+                self._make_room()
+                self._collect(self._tired.pop())
+
+    def _page_at(self, block: int, index: int) -> int:
+        return block * self._block_pages + index

@@ -16,64 +16,58 @@ class Volume:
         self._all = (1 << self._sectors) - 1
 
     def read(self, lba: int, block_count: int) -> bytes:
-        """Return the plaintext of blocks; those never written since the last erase are zero."""
-        parts: list[bytes] = []
-        holes: list[int] = []  # blocks, counted from `lba`, that hold nothing
-        end = lba + block_count
-        at = lba
-        while at < end:
-            page, first = divmod(at, self._sectors)
-            count = min(self._sectors - first, end - at)
-            stored = self.translation.read(page)
-            if stored is None:
-                parts.append(bytes(count * SECTOR_BYTES))
-                holes.extend(range(at - lba, at - lba + count))
-            else:
-                parts.append(stored.data[first * SECTOR_BYTES : (first + count) * SECTOR_BYTES])
-                if stored.valid != self._all:
-                    holes.extend(
-                        at - lba + i for i in range(count) if not stored.valid >> (first + i) & 1
-                    )
-            at += count
-        if len(holes) == block_count:
-            return bytes(block_count * SECTOR_BYTES)
-        plain = self._cipher.decrypt(lba, b"".join(parts))
-        return _with_zeros(plain, holes) if holes else plain
+        """Return the plaintext of blocks; those never written since the last erase are zero.
+
+        Raises Unreadable.
+        """
+        first, skipped = divmod(lba, self._sectors)
+        page_count = -(-(skipped + block_count) // self._sectors)
+        stored = self.translation.read(first, page_count)
+        begin = skipped * SECTOR_BYTES
+        cipher = stored.data[begin : begin + block_count * SECTOR_BYTES]
+        if all(valid == self._all for valid in stored.valid):
+            return self._cipher.decrypt(lba, cipher)
+        if not any(stored.valid):
+            return bytes(len(cipher))
+        plain = bytearray(self._cipher.decrypt(lba, cipher))
+        for index in range(block_count):
+            page, sector = divmod(skipped + index, self._sectors)
+            if not stored.valid[page] >> sector & 1:
+                plain[index * SECTOR_BYTES : (index + 1) * SECTOR_BYTES] = _ZEROS
+        return bytes(plain)
 
     def write(self, lba: int, data: bytes) -> None:
-        """Encipher and store whole blocks; all of them are durable when this returns."""
+        """Encipher and store whole blocks; all of them are durable when this returns.
+
+        Raises WornOut, and Unreadable where the rest of a page can't be read.
+        """
         cipher = self._cipher.encrypt(lba, data)
         end = lba + len(data) // SECTOR_BYTES
         at = lba
         while at < end:
             page, first = divmod(at, self._sectors)
             count = min(self._sectors - first, end - at)
+            if not first and count == self._sectors:
+                count = (end - at) // self._sectors * self._sectors
             new = cipher[(at - lba) * SECTOR_BYTES : (at - lba + count) * SECTOR_BYTES]
-            if count == self._sectors:
-                self.translation.write(page, new, self._all)
-            else:
+            if count % self._sectors:
                 self._merge(page, first, new)
+            else:
+                self.translation.write(page, new, self._all)
             at += count
+
+    def trim(self, lba: int, block_count: int) -> None:
+        """Forget blocks: they read as zero from now on, and for good when this returns."""
+        self.translation.trim(lba, block_count, self._sectors)
 
     def _merge(self, page: int, first: int, new: bytes) -> None:
         """Put some sectors into a page; the ciphertext of the others is moved as it is."""
         count = len(new) // SECTOR_BYTES
-        valid = ((1 << count) - 1) << first
-        old = self.translation.read(page)
-        if old is None:
-            data = new.rjust((first + count) * SECTOR_BYTES, b"\xff")
-        else:
-            end = (first + count) * SECTOR_BYTES
-            data = old.data[: first * SECTOR_BYTES] + new + old.data[end:]
-            valid |= old.valid
+        begin, end = first * SECTOR_BYTES, (first + count) * SECTOR_BYTES
+        old = self.translation.read(page, 1)
+        valid = old.valid[0] | ((1 << count) - 1) << first
+        data = old.data[:begin] + new + old.data[end:]
         self.translation.write(page, data, valid)
-
-
-def _with_zeros(plain: bytes, holes: list[int]) -> bytes:
-    cleared = bytearray(plain)
-    for index in holes:
-        cleared[index * SECTOR_BYTES : (index + 1) * SECTOR_BYTES] = _ZEROS
-    return bytes(cleared)
 
 
 _ZEROS: Final = bytes(SECTOR_BYTES)

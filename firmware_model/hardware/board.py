@@ -1,13 +1,14 @@
 """The board: which parts, soldered how. It survives what the firmware does not: a power cut."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from firmware_model.hardware.cells import BlockState, MemoryCells, copied
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import ElementState
 from firmware_model.hardware.entropy import Entropy, NoiseSource
 from firmware_model.hardware.keypad import Keypad
-from firmware_model.hardware.nand import Cells, Geometry, MemoryCells, Nand
+from firmware_model.hardware.nand import Endurance, Geometry, Nand
 from firmware_model.hardware.secure_element import SecureElement
 from firmware_model.hardware.supply import Supply
 
@@ -16,8 +17,13 @@ from firmware_model.hardware.supply import Supply
 class FlashImage:
     """Everything a chip reader takes off the board: NAND with spare areas, and serial flash."""
 
-    pages: dict[int, tuple[bytes, bytes]]
+    geometry: Geometry
+    cells: MemoryCells
     external: bytes
+
+    def raw_pages(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """Give page number, data and spare area of every page that is not erased, as bits."""
+        return Nand(self.geometry, self.cells, Supply(), Clock(), Timing()).raw_pages()
 
 
 def _kept_nowhere() -> None:
@@ -39,15 +45,24 @@ class Board:
 
     @classmethod
     def in_memory(
-        cls, geometry: Geometry, element: ElementState, noise: NoiseSource, timing: Timing
+        cls,
+        geometry: Geometry,
+        element: ElementState,
+        noise: NoiseSource,
+        timing: Timing,
+        endurance: Endurance | None = None,
+        bad_blocks: Iterable[int] = (),
     ) -> "Board":
         """Return a new board that is kept nowhere."""
         supply, clock = Supply(), Clock()
+        cells = MemoryCells()
+        for block in bad_blocks:
+            cells.set_state(block, BlockState(is_bad=True))
         return cls(
             supply,
             clock,
             timing,
-            Nand(geometry, MemoryCells(), supply, clock, timing),
+            Nand(geometry, cells, supply, clock, timing, endurance),
             SecureElement(element, supply, clock, timing),
             Entropy(noise),
             Keypad(),
@@ -61,7 +76,7 @@ class Board:
             supply,
             clock,
             self.timing,
-            self.nand.on(_in_memory(self.nand.cells), supply, clock),
+            self.nand.on(supply, clock),
             self.element.on(supply, clock),
             self.entropy.copy(),
             Keypad(),
@@ -69,20 +84,12 @@ class Board:
 
     def flash_image(self) -> FlashImage:
         """Read the flash out, with or without power."""
-        pages = {page: (data, spare) for page, data, spare in self.nand.dump()}
-        return FlashImage(pages, self.element.external.value)
+        cells = copied(self.nand.cells)
+        return FlashImage(self.nand.geometry, cells, self.element.external.value)
 
     def with_flash(self, image: FlashImage) -> "Board":
         """Return a copy of this board whose flash is `image`: the chip was exchanged."""
         other = self.copy()
-        cells = MemoryCells(dict(image.pages))
-        other.nand = Nand(self.nand.geometry, cells, other.supply, other.clock, self.timing)
+        other.nand = self.nand.on(other.supply, other.clock, image.cells.copy())
         other.element.external.value = image.external
         return other
-
-
-def _in_memory(cells: Cells) -> MemoryCells:
-    if isinstance(cells, MemoryCells):
-        return cells.copy()
-    found = ((page, cells.get(page)) for page in cells.programmed())
-    return MemoryCells({page: content for page, content in found if content is not None})

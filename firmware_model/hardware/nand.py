@@ -1,16 +1,32 @@
-"""NAND flash: pages programmed once and in order, erased by the block.
+"""NAND flash behind its controller's ECC: pages programmed once and in order, erased by the block.
 
-Stricter than the part: an order the datasheet forbids is an error here, not corrupted data.
+Stricter than the part: an order the datasheet forbids is an error here, not corrupted data. What
+a datasheet promises is kept as long as it is promised: bits flip with wear, reads and age, blocks
+go bad, and what a cut interrupts is torn.
+
+A block here is what is erased at once: one block of each plane, driven together, its pages counted
+across the planes. The timing follows: as many pages as there are planes take the time of one.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from firmware_model.hardware.cells import BlockState, Cells, RawPage, copied
 from firmware_model.hardware.clock import Clock, Timing
-from firmware_model.hardware.supply import Supply
+from firmware_model.hardware.ecc import CORRECTABLE_BITS, SECTOR_BYTES, PageCode
+from firmware_model.hardware.supply import Supply, Torn
 
-ERASED = b"\xff"
+ERASED: Final = b"\xff"
+RECORD_BYTES: Final = 32  # of the spare area, for the firmware
+NO_RECORD: Final = bytes(RECORD_BYTES)  # what an unreadable record reads as
+_DAY_US: Final = 86_400_000_000
 
 
 class NandError(AssertionError):
@@ -24,125 +40,363 @@ class Geometry:
     block_count: int
     pages_per_block: int = 64
     page_bytes: int = 4096
-    spare_bytes: int = 64
+    spare_bytes: int = 224
+    planes: int = 1
+
+    @property
+    def block_pages(self) -> int:
+        """Pages that are erased at once."""
+        return self.pages_per_block * self.planes
 
     @property
     def page_count(self) -> int:
-        return self.block_count * self.pages_per_block
+        return self.block_count * self.block_pages
 
 
-class Cells(Protocol):
-    """Where the bits stand: a page is absent when erased, else its data and spare bytes.
+@dataclass(frozen=True, slots=True)
+class Endurance:
+    """What the datasheet promises, with the ECC it asks for."""
 
-    Both may be shorter than the page: what was not programmed reads as FFh.
-    """
-
-    def get(self, page: int) -> tuple[bytes, bytes] | None: ...
-
-    def put(self, page: int, data: bytes, spare: bytes) -> None: ...
-
-    def clear(self, first: int, count: int) -> None: ...
-
-    def programmed(self) -> Iterator[int]: ...
-
-
-class MemoryCells:
-    """Cells in a dict."""
-
-    def __init__(self, pages: dict[int, tuple[bytes, bytes]] | None = None) -> None:
-        self._pages = pages if pages is not None else {}
-
-    def get(self, page: int) -> tuple[bytes, bytes] | None:
-        return self._pages.get(page)
-
-    def put(self, page: int, data: bytes, spare: bytes) -> None:
-        self._pages[page] = (data, spare)
-
-    def clear(self, first: int, count: int) -> None:
-        for page in range(first, first + count):
-            self._pages.pop(page, None)
-
-    def programmed(self) -> Iterator[int]:
-        return iter(self._pages)
-
-    def copy(self) -> "MemoryCells":
-        return MemoryCells(self._pages.copy())
+    cycles: int = 60_000  # of program and erase, for each block
+    reads: int = 1_000_000  # of a block before it must be rewritten
+    retention_days: int = 3650  # of a fresh block; a tenth of it after all cycles
+    factory_bad_per_mille: int = 5
 
 
 class Nand:
     """The part: what the controller can do to it."""
 
     def __init__(
-        self, geometry: Geometry, cells: Cells, supply: Supply, clock: Clock, timing: Timing
+        self,
+        geometry: Geometry,
+        cells: Cells,
+        supply: Supply,
+        clock: Clock,
+        timing: Timing,
+        endurance: Endurance | None = None,
     ) -> None:
         self.geometry = geometry
         self.cells = cells
+        self.endurance = endurance or Endurance()
+        self.corrected = 0  # most bits corrected in one codeword of the last read
+        self.code = PageCode(geometry.page_bytes, RECORD_BYTES)
         self._supply = supply
         self._clock = clock
         self._timing = timing
-        self._next: dict[int, int] = {}  # by block: the page in it that may be programmed next
-        for page in cells.programmed():
-            block, index = divmod(page, geometry.pages_per_block)
-            self._next[block] = max(self._next.get(block, 0), index + 1)
+        self._pages = geometry.block_pages
+        self._reads: dict[int, int] = {}  # since the erase, of blocks read in this session
+        self._failing: set[int] = set()
+        # Below these, no bit of a block has flipped yet: nothing to look at more closely.
+        self._calm_reads = self.endurance.reads // CORRECTABLE_BITS
+        self._calm_us = self.endurance.retention_days * _DAY_US // (10 * CORRECTABLE_BITS)
 
-    def read(self, page: int) -> bytes:
-        """Return the whole data area of a page; an erased one is all FFh."""
-        self._clock.charge(self._timing.page_read_us)
-        found = self.cells.get(self._checked(page))
-        return (found[0] if found else b"").ljust(self.geometry.page_bytes, ERASED)
+    # --- reading --------------------------------------------------------------------------------
 
-    def read_spare(self, page: int) -> bytes:
-        """Return the spare area of a page."""
-        self._clock.charge(self._timing.page_read_us)
-        found = self.cells.get(self._checked(page))
-        return (found[1] if found else b"").ljust(self.geometry.spare_bytes, ERASED)
+    def read(self, page: int, count: int = 1) -> bytes | None:
+        """Return the data of pages of one block; None where one of them can't be corrected.
 
-    def program(self, page: int, data: bytes, spare: bytes, purpose: str) -> None:
-        """Program an erased page, the next of its block: one durable step."""
-        geometry = self.geometry
-        block, index = divmod(self._checked(page), geometry.pages_per_block)
-        if index != self._next.get(block, 0):
-            raise NandError(f"page {page}: block {block} is programmed in order, and once")
-        if len(data) > geometry.page_bytes or len(spare) > geometry.spare_bytes:
-            raise NandError(f"{len(data)} and {len(spare)} bytes do not fit a page and its spare")
-        self._supply.step(f"program {purpose}")
-        self._clock.charge(self._timing.page_program_us)
-        self.cells.put(page, data, spare)
-        self._next[block] = index + 1
+        An erased page is all FFh. `corrected` tells how close to the limit of the ECC it was.
+        """
+        block, index = self._place(page, count)
+        self._charge(self._timing.page_read_us, count)
+        reads = self._reads[block] = self._reads_of(block) + count
+        state = self.cells.state(block)
+        self.corrected = 0
+        is_calm = reads < self._calm_reads and state.erase_count <= self.endurance.cycles
+        is_calm = is_calm and self._clock.now_us - state.programmed_at_us < self._calm_us
+        if not is_calm or self.cells.raw(block):
+            return self._read_closely(block, index, count)
+        data = b"".join(self.cells.data(block, index, count))
+        page_bytes = self.geometry.page_bytes
+        if len(data) == count * page_bytes:
+            return data
+        pages = self.cells.data(block, index, count)
+        return b"".join(each.ljust(page_bytes, ERASED) for each in pages).ljust(
+            count * page_bytes, ERASED
+        )
 
-    def erase(self, block: int, purpose: str) -> None:
-        """Erase a block: one durable step."""
-        if not 0 <= block < self.geometry.block_count:
-            raise NandError(f"there is no block {block}")
-        self._supply.step(f"erase {purpose}")
-        self._clock.charge(self._timing.block_erase_us)
-        pages = self.geometry.pages_per_block
-        self.cells.clear(block * pages, pages)
-        self._next.pop(block, None)
+    def records(self, block: int) -> npt.NDArray[np.uint8]:
+        """Return the records of a block's programmed pages, (n, 32); an unreadable one is zeros."""
+        records = self.cells.records(block)
+        self._charge(self._timing.page_read_us, len(records) // RECORD_BYTES)
+        joined = np.frombuffer(records, np.uint8).reshape(-1, RECORD_BYTES)
+        raws = self.cells.raw(block)
+        if raws:
+            joined = joined.copy()
+            for index, raw in raws.items():
+                decoded = self.code.decode_record(raw.spare)
+                joined[index] = np.frombuffer(decoded or NO_RECORD, np.uint8)
+        return joined
+
+    def scan(self, first: int, count: int) -> list[int]:
+        """Read the first record of blocks; return those that are not erased, or are bad."""
+        self._charge(self._timing.page_read_us, count)
+        end, cells = first + count, self.cells
+        blocks = (block for block in cells.blocks() if first <= block < end)
+        return [each for each in blocks if cells.page_count(each) or cells.state(each).is_bad]
+
+    def is_stable(self, page: int) -> bool:
+        """Read with margin: False for a page that was programmed too weakly to stay."""
+        block, index = self._place(page, 1)
+        self._charge(self._timing.page_read_us, 1)
+        raw = self.cells.raw(block).get(index)
+        return raw is None or raw.reads_left is None
 
     def programmed_in(self, block: int) -> int:
         """Return how many pages of a block are programmed."""
-        return self._next.get(block, 0)
+        return self.cells.page_count(block)
 
-    def dump(self) -> Iterator[tuple[int, bytes, bytes]]:
-        """Give page number, data and spare of every programmed page, as a chip reader would."""
-        for page in sorted(self.cells.programmed()):
-            found = self.cells.get(page)
-            if found is not None:
-                yield page, *found
+    def is_bad(self, block: int) -> bool:
+        """Tell whether a block is marked as bad."""
+        return self.cells.state(block).is_bad
 
-    def _checked(self, page: int) -> int:
-        if not 0 <= page < self.geometry.page_count:
-            raise NandError(f"there is no page {page}")
-        return page
+    def erase_counts(self, first: int, count: int) -> npt.NDArray[np.int64]:
+        """Return how often blocks were erased."""
+        counts = np.zeros(count, np.int64)
+        for block in self.cells.blocks():
+            if first <= block < first + count:
+                counts[block - first] = self.cells.state(block).erase_count
+        return counts
 
-    def on(self, cells: Cells, supply: Supply, clock: Clock) -> "Nand":
-        """Return the same part with these cells, on another board."""
-        other = Nand.__new__(Nand)
-        other.geometry = self.geometry
-        other.cells = cells
-        other._supply = supply
-        other._clock = clock
-        other._timing = self._timing
-        other._next = self._next.copy()
+    # --- writing --------------------------------------------------------------------------------
+
+    def program(
+        self, page: int, datas: Sequence[bytes], records: Sequence[bytes], purpose: str
+    ) -> int:
+        """Program the next erased pages of a block, each one durable step; return how many.
+
+        Fewer than given means that the next one failed, and the block has gone bad. Data may be
+        shorter than the page, which is filled with FFh; a record has 32 bytes.
+        """
+        block, index = self._place(page, len(datas))
+        state = self.cells.state(block)
+        if index != self.cells.page_count(block) or state.is_bad:
+            raise NandError(f"page {page}: block {block} is programmed in order, and once")
+        if max(map(len, datas)) > self.geometry.page_bytes or {*map(len, records)} != {32}:
+            raise NandError("data longer than a page, or a record that has not 32 bytes")
+        name = f"program {purpose}"
+        wanted = 1 if block in self._failing else len(datas)
+        happening = self._supply.announce(name, wanted)
+        self._charge(self._timing.page_program_us, happening)
+        if happening and not index:
+            state = replace(state, programmed_at_us=self._clock.now_us)
+            self.cells.set_state(block, state)
+        self.cells.append(block, datas[:happening], records[:happening])
+        if state.is_weak:
+            self._weaken(block, index, happening)
+        if happening < wanted:
+            self._tear_program(block, datas[happening], records[happening])
+            raise self._supply.failure(name)
+        if block in self._failing:
+            self.cells.set_raw(block, index, self._noise(block, index))
+            return 0
+        return happening
+
+    def erase(self, block: int, purpose: str) -> bool:
+        """Erase a block: one durable step. False means that it failed, and the block is bad."""
+        self._place(block * self._pages, 1)
+        state = self.cells.state(block)
+        if state.is_bad:
+            raise NandError(f"block {block} is bad")
+        name = f"erase {purpose}"
+        if not self._supply.announce(name):
+            self._tear_erase(block, state)
+            raise self._supply.failure(name)
+        self._charge(self._timing.block_erase_us, 1)
+        self._reads.pop(block, None)
+        if block in self._failing or state.erase_count >= self._life(block):
+            return False
+        self.cells.erase(block, BlockState(erase_count=state.erase_count + 1))
+        return True
+
+    def mark_bad(self, block: int) -> None:
+        """Write the bad block mark into the spare area of its first page: one durable step."""
+        self._supply.step("mark bad block")
+        self._failing.discard(block)
+        self.cells.set_state(block, replace(self.cells.state(block), is_bad=True))
+
+    # --- what happens to a part -----------------------------------------------------------------
+
+    def flip(self, page: int, bits: Iterable[int]) -> None:
+        """Flip bits of a programmed page, counted through its data and then its spare area."""
+        block, index = self._place(page, 1)
+        raw = self._raw(block, index)
+        array = np.frombuffer(raw.data + raw.spare, np.uint8).copy()
+        for bit in bits:
+            array[bit // 8] ^= np.uint8(0x80 >> bit % 8)
+        data = array[: len(raw.data)].tobytes()
+        self.cells.set_raw(block, index, RawPage(data, array[len(raw.data) :].tobytes()))
+
+    def fail_next(self, block: int) -> None:
+        """Have the next program or erase of a block fail, as in a block that wears out."""
+        self._failing.add(block)
+
+    def keep_reads(self) -> None:
+        """Note in the cells how often blocks were read."""
+        for block, reads in self._reads.items():
+            state = self.cells.state(block)
+            if state.reads != reads:
+                self.cells.set_state(block, replace(state, reads=reads))
+
+    def contents(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """Give page number, data and record of every programmed page; the bits where it is raw.
+
+        Parity is left out: it follows from these, and so holds nothing that they don't.
+        """
+        for block in self.cells.blocks():
+            count, joined = self.cells.page_count(block), self.cells.records(block)
+            raws = self.cells.raw(block)
+            for index, data in enumerate(self.cells.data(block, 0, count)):
+                record = joined[index * RECORD_BYTES : (index + 1) * RECORD_BYTES]
+                data, record, _ = raws.get(index, RawPage(data, record))
+                yield block * self._pages + index, data, record
+
+    def raw_pages(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """Give page number, data and spare area of every page that is not erased, as bits.
+
+        The first page of a bad block is among them, for its mark.
+        """
+        page_bytes = self.geometry.page_bytes
+        for block in self.cells.blocks():
+            count, is_bad = self.cells.page_count(block), self.cells.state(block).is_bad
+            datas = [d.ljust(page_bytes, ERASED) for d in self.cells.data(block, 0, count)]
+            spares = self._spares(datas, self.cells.records(block))
+            raws = self.cells.raw(block)
+            if is_bad and not count:
+                datas, spares = [ERASED * page_bytes], [ERASED * self.geometry.spare_bytes]
+            for index, (data, spare) in enumerate(zip(datas, spares, strict=True)):
+                data, spare, _ = raws.get(index, RawPage(data, spare))
+                if is_bad and not index:
+                    spare = b"\0" + spare[1:]
+                yield block * self._pages + index, data, spare
+
+    def on(self, supply: Supply, clock: Clock, cells: Cells | None = None) -> Nand:
+        """Return the same part once more, on another board; in memory, where no cells are given."""
+        if cells is None:
+            self.keep_reads()
+            cells = copied(self.cells)
+        other = Nand(self.geometry, cells, supply, clock, self._timing, self.endurance)
+        other._failing = self._failing.copy()
         return other
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _place(self, page: int, count: int) -> tuple[int, int]:
+        block, index = divmod(page, self._pages)
+        if not 0 <= block < self.geometry.block_count or not 0 < count <= self._pages - index:
+            raise NandError(f"there are no pages {page} to {page + count - 1} in one block")
+        return block, index
+
+    def _charge(self, us: int, count: int) -> None:
+        self._clock.charge(us * -(-count // self.geometry.planes))
+
+    def _reads_of(self, block: int) -> int:
+        reads = self._reads.get(block)
+        return self.cells.state(block).reads if reads is None else reads
+
+    def _read_closely(self, block: int, index: int, count: int) -> bytes | None:
+        """Read page by page, with every flipped bit."""
+        raws, flips = self.cells.raw(block), self._flips(block)
+        pages = []
+        for at in range(index, index + count):
+            raw = raws.get(at)
+            if raw is not None and raw.reads_left is not None:
+                left = raw.reads_left - 1
+                rest = raw._replace(reads_left=left) if left else self._noise(block, at)
+                self.cells.set_raw(block, at, rest)
+            if at >= self.cells.page_count(block):
+                pages.append(ERASED * self.geometry.page_bytes)
+                continue
+            if raw is None and not flips:
+                data = self.cells.data(block, at, 1)[0].ljust(self.geometry.page_bytes, ERASED)
+                pages.append(data)
+                continue
+            raw = self._flipped(block, at, raw or self._raw(block, at), flips)
+            decoded = self.code.decode_data(raw.data, raw.spare)
+            if decoded is None:
+                return None
+            self.corrected = max(self.corrected, decoded.worst)
+            pages.append(decoded.data)
+        return b"".join(pages)
+
+    def _flips(self, block: int) -> int:
+        """Return how many bits of each codeword of a block have flipped by now."""
+        state, promised = self.cells.state(block), self.endurance
+        wear = state.erase_count
+        age_us = self._clock.now_us - state.programmed_at_us
+        aged = age_us * (promised.cycles + 9 * wear) // promised.cycles
+        return (
+            CORRECTABLE_BITS * self._reads_of(block) // promised.reads
+            + CORRECTABLE_BITS * aged // (promised.retention_days * _DAY_US)
+            + CORRECTABLE_BITS * max(wear - promised.cycles, 0) // promised.cycles
+        )
+
+    def _flipped(self, block: int, index: int, raw: RawPage, flips: int) -> RawPage:
+        """Return a page after so many flips in each sector, always the same bits first."""
+        if not flips:
+            return raw
+        data = bytearray(raw.data)
+        for first in range(0, len(data), SECTOR_BYTES):
+            bits = min(SECTOR_BYTES, len(data) - first) * 8
+            draws = self._draw(block, index, first, 2 * flips)
+            for at in range(0, 2 * flips, 2):
+                bit = int.from_bytes(draws[at : at + 2], "big") % bits
+                data[first + bit // 8] ^= 1 << bit % 8
+        return raw._replace(data=bytes(data))
+
+    def _life(self, block: int) -> int:
+        """Return the erases after which a block fails: some time after those promised."""
+        cycles = self.endurance.cycles
+        return cycles + cycles * self._draw(block, 0, 0, 1)[0] // 256
+
+    def _draw(self, block: int, index: int, at: int, count: int) -> bytes:
+        """Return bytes that belong to a place of this part: what chance made of it."""
+        place = f"{block} {index} {at}".encode()
+        return hashlib.shake_128(place).digest(count)
+
+    def _raw(self, block: int, index: int) -> RawPage:
+        found = self.cells.raw(block).get(index)
+        if found is not None:
+            return found
+        if index >= self.cells.page_count(block):
+            raise NandError(f"page {index} of block {block} is erased")
+        data = self.cells.data(block, index, 1)[0].ljust(self.geometry.page_bytes, ERASED)
+        records = self.cells.records(block)[index * RECORD_BYTES : (index + 1) * RECORD_BYTES]
+        return RawPage(data, self._spares([data], records)[0])
+
+    def _spares(self, datas: Sequence[bytes], records: bytes) -> list[bytes]:
+        if not datas:
+            return []
+        pages = np.frombuffer(b"".join(datas), np.uint8).reshape(len(datas), -1)
+        rows = np.frombuffer(records, np.uint8).reshape(len(datas), -1)
+        spare_bytes = self.geometry.spare_bytes
+        return [row.tobytes().ljust(spare_bytes, ERASED) for row in self.code.encode(pages, rows)]
+
+    def _noise(self, block: int, index: int) -> RawPage:
+        data = self._draw(block, index, -1, self.geometry.page_bytes)
+        return RawPage(data, self._draw(block, index, -2, self.geometry.spare_bytes))
+
+    def _weaken(self, block: int, first: int, count: int) -> None:
+        for index in range(first, first + count):
+            self.cells.set_raw(block, index, self._raw(block, index)._replace(reads_left=1))
+
+    def _tear_program(self, block: int, data: bytes, record: bytes) -> None:
+        torn = self._supply.take_torn()
+        if torn is None:
+            return
+        index = self.cells.page_count(block)
+        self.cells.append(block, [data], [record])
+        if torn is Torn.WEAK:
+            self._weaken(block, index, 1)
+        else:
+            half = data[: self.geometry.page_bytes // 2].ljust(self.geometry.page_bytes, ERASED)
+            self.cells.set_raw(block, index, RawPage(half, ERASED * self.geometry.spare_bytes))
+
+    def _tear_erase(self, block: int, state: BlockState) -> None:
+        torn = self._supply.take_torn()
+        if torn is Torn.WEAK:
+            worn = BlockState(erase_count=state.erase_count + 1, is_weak=True)
+            self.cells.erase(block, worn)
+        elif torn is Torn.HALF:
+            for index in range(0, self.cells.page_count(block), 2):
+                self.cells.set_raw(block, index, self._noise(block, index))

@@ -10,8 +10,7 @@ import io
 import os
 import sys
 import zlib
-from collections.abc import Iterator
-from itertools import compress
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Self
 
@@ -19,22 +18,23 @@ from firmware_model.hardware.board import Board
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import ElementState
 from firmware_model.hardware.entropy import Entropy, NoiseSource
+from firmware_model.hardware.file_cells import FileCells
 from firmware_model.hardware.keypad import Keypad
-from firmware_model.hardware.nand import ERASED, Geometry, Nand
+from firmware_model.hardware.nand import Endurance, Geometry, Nand
 from firmware_model.hardware.secure_element import External, SecureElement
 from firmware_model.hardware.sedfile_layout import (
     AREA_BYTES,
     EXTERNAL_BYTES_MAX,
+    JOURNAL_AT,
+    POINTER_AT,
     PROFILE_AT,
-    PROGRAMMED,
-    TABLE_AT,
+    BlockPlaces,
     Damage,
     Header,
+    Pointer,
     Record,
     area_at,
-    file_bytes,
     new_content,
-    pages_at,
 )
 from firmware_model.hardware.supply import Supply
 
@@ -82,6 +82,10 @@ class Store:
         except OSError as refusal:
             raise _refused(self._path, refusal) from refusal
 
+    def damage(self, what: str) -> SedFileError:
+        """Return what to raise for a file that was changed by somebody else."""
+        return SedFileError(f"{self._path}: {what}")
+
     def flush(self) -> None:
         """Have the operating system put everything on its disk."""
         with _about(self._path):
@@ -90,41 +94,6 @@ class Store:
     def close(self) -> None:
         """Close the file, which unlocks it."""
         self._raw.close()
-
-
-class FileCells:
-    """Flash cells in the file (nand.Cells)."""
-
-    def __init__(self, store: Store, geometry: Geometry, table: bytearray) -> None:
-        self._store = store
-        self._data_bytes = geometry.page_bytes
-        self._spare_bytes = geometry.spare_bytes
-        self._record_bytes = geometry.page_bytes + geometry.spare_bytes
-        self._table = table
-        self.pages_at = pages_at(geometry)
-
-    def get(self, page: int) -> tuple[bytes, bytes] | None:
-        """Return data and spare area of a page, or None when it is erased."""
-        if not self._table[page]:
-            return None
-        record = self._store.read(self.pages_at + page * self._record_bytes, self._record_bytes)
-        return record[: self._data_bytes], record[self._data_bytes :]
-
-    def put(self, page: int, data: bytes, spare: bytes) -> None:
-        """Program a page: its bytes first, and only then the table says so."""
-        filled = data.ljust(self._data_bytes, ERASED) + spare.ljust(self._spare_bytes, ERASED)
-        self._store.write(self.pages_at + page * self._record_bytes, filled)
-        self._store.write(TABLE_AT + page, PROGRAMMED)
-        self._table[page] = PROGRAMMED[0]
-
-    def clear(self, first: int, count: int) -> None:
-        """Erase pages: what stood there is never looked at again."""
-        self._store.write(TABLE_AT + first, bytes(count))
-        self._table[first : first + count] = bytes(count)
-
-    def programmed(self) -> Iterator[int]:
-        """Give the number of every programmed page, in order."""
-        return compress(range(len(self._table)), self._table)
 
 
 class SedFile:
@@ -136,26 +105,34 @@ class SedFile:
         header = Header.decode(store.read(0, PROFILE_AT))
         self.geometry = header.geometry
         self.profile_text = self._profile(header)
-        self._cells = FileCells(store, header.geometry, self._table())
-        self._record = self._newest()
+        self._check_size()
+        self._cells = FileCells(store, header.geometry)
+        self._record = self._current()
+        self._nand: Nand | None = None
         self._clock = Clock(self._record.now_us)
         self._is_open = True
 
     @staticmethod
     def create(
-        path: str | Path, profile_text: str, geometry: Geometry, element: ElementState
+        path: str | Path,
+        profile_text: str,
+        geometry: Geometry,
+        element: ElementState,
+        bad_blocks: Iterable[int] = (),
     ) -> None:
         """Make a new file, which is there as a whole or not at all; it replaces none."""
         path = Path(path)
         with _about(path):
-            content = new_content(profile_text, geometry, element)
+            content = list(new_content(profile_text, geometry, element, bad_blocks))
             if path.exists():
                 raise Damage("exists already")
             unfinished = path.with_name(f"{path.name}.{os.getpid()}.new")
             try:
                 with unfinished.open("wb") as file:
-                    file.write(content)
-                    file.truncate(file_bytes(geometry))
+                    for at, data in content:
+                        file.seek(at)
+                        file.write(data)
+                    file.truncate(BlockPlaces(geometry).end)
                     file.flush()
                     os.fsync(file.fileno())
                 _move(unfinished, path)
@@ -177,15 +154,18 @@ class SedFile:
                 raw.close()
                 raise
 
-    def board(self, noise: NoiseSource, timing: Timing) -> Board:
+    def board(
+        self, noise: NoiseSource, timing: Timing, endurance: Endurance | None = None
+    ) -> Board:
         """Return the board, whose parts write to this file from now on; there is one."""
         supply, record = Supply(), self._record
+        self._nand = Nand(self.geometry, self._cells, supply, self._clock, timing, endurance)
         external = External(record.external, self._keep_external)
         return Board(
             supply,
             self._clock,
             timing,
-            Nand(self.geometry, self._cells, supply, self._clock, timing),
+            self._nand,
             SecureElement(
                 record.element, supply, self._clock, timing, self._keep_element, external
             ),
@@ -196,6 +176,8 @@ class SedFile:
 
     def flush(self) -> None:
         """Put everything on the disk, with the time it is."""
+        if self._nand is not None:
+            self._nand.keep_reads()
         if self._clock.now_us != self._record.now_us:
             self._keep(self._record.element, self._record.external)
         self._store.flush()
@@ -226,34 +208,33 @@ class SedFile:
     def _keep(self, element: ElementState, external: bytes) -> None:
         record = Record(self._record.sequence + 1, self._clock.now_us, element, external)
         self._store.write(area_at(record.sequence % 2), record.encode())
+        self._store.write(POINTER_AT, Pointer(record.sequence).encode())
         self._record = record
 
     def _profile(self, header: Header) -> str:
-        data = self._store.read(PROFILE_AT, header.profile_bytes)
-        if zlib.crc32(data) != header.profile_crc:
+        text = self._store.read(PROFILE_AT, JOURNAL_AT - PROFILE_AT)
+        data = text[: header.profile_bytes]
+        if zlib.crc32(data) != header.profile_crc or any(text[header.profile_bytes :]):
             raise Damage("damaged: the profile's checksum does not match")
         try:
             return data.decode()
         except UnicodeDecodeError:
             raise Damage("the profile is not UTF-8") from None
 
-    def _table(self) -> bytearray:
-        size, expected = self._store.size, file_bytes(self.geometry)
+    def _check_size(self) -> None:
+        size, expected = self._store.size, BlockPlaces(self.geometry).end
         if size != expected:
             what = "truncated" if size < expected else "too long"
             raise Damage(f"{what}: {size} bytes instead of {expected}")
-        table = self._store.read(TABLE_AT, self.geometry.page_count)
-        if table.translate(None, b"\0" + PROGRAMMED):
-            raise Damage("damaged: the page table has a byte that means nothing")
-        return bytearray(table)
 
-    def _newest(self) -> Record:
-        areas = (self._store.read(area_at(number), AREA_BYTES) for number in (0, 1))
-        records = [Record.decode(area, number) for number, area in enumerate(areas)]
-        valid = [record for record in records if record is not None]
-        if not valid:
-            raise Damage("damaged: neither copy of the secure element is whole")
-        return max(valid, key=lambda record: record.sequence)
+    def _current(self) -> Record:
+        """Return the record that the pointer names, and never an older one."""
+        sequence = Pointer.decode(self._store.read(POINTER_AT, AREA_BYTES)).sequence
+        number = sequence % 2
+        record = Record.decode(self._store.read(area_at(number), AREA_BYTES), number)
+        if record is None or record.sequence != sequence:
+            raise Damage("damaged: the secure element does not match its checksum")
+        return record
 
 
 def _refused(path: Path, refusal: OSError) -> SedFileError:

@@ -30,6 +30,7 @@ class Supply:
     def __init__(self) -> None:
         self.is_on = True
         self.names: list[str] = []  # effects since `begin`, in order
+        self.cut_name: str | None = None  # the effect that a cut since `begin` prevented
         self._left: int | None = None  # effects that still happen before the cut
         self._torn: Torn | None = None
 
@@ -51,7 +52,7 @@ class Supply:
             happening = min(count, self._left - 1)
             self._left -= happening
             if happening < count:
-                self.is_on, self._left = False, None
+                self.is_on, self._left, self.cut_name = False, None, name
         self.names.extend([name] * happening)
         return happening
 
@@ -67,6 +68,7 @@ class Supply:
     def begin(self) -> None:
         """Count and name steps from here."""
         self.names = []
+        self.cut_name = None
 
     def cut_at(self, number: int | None, torn: Torn | None = None) -> None:
         """Fail at the `number`-th step from now (1 is the next), or not at all."""

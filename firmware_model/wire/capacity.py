@@ -6,6 +6,7 @@ from typing import Final, Self
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.scsi import BLOCK_BYTES
 
+LBPME, LBPRZ = 0x80, 0x40  # logical block provisioning management; unmapped reads as zero
 ASK_16: Final = 0xFFFFFFFF  # the last LBA does not fit: READ CAPACITY(16) tells it
 
 
@@ -21,8 +22,9 @@ class Capacity:
         return min(self.lba_last, ASK_16).to_bytes(4, "big") + self.block_bytes.to_bytes(4, "big")
 
     def encode_16(self) -> bytes:
-        """Return READ CAPACITY(16) data, 32 bytes: no protection, no thin provisioning."""
-        return self.lba_last.to_bytes(8, "big") + self.block_bytes.to_bytes(4, "big") + bytes(20)
+        """Return READ CAPACITY(16) data, 32 bytes: no protection; unmapped blocks read as zeros."""
+        head = self.lba_last.to_bytes(8, "big") + self.block_bytes.to_bytes(4, "big")
+        return head + bytes((0, 0, LBPME | LBPRZ)) + bytes(17)
 
     @classmethod
     def decode_10(cls, data: bytes) -> Self:

@@ -29,6 +29,7 @@ from firmware_model.wire.scsi import (
     SynchronizeCache,
     TestUnitReady,
     Transfer,
+    Unmap,
     Verify,
     Write,
 )
@@ -62,7 +63,7 @@ def transfer_of(command: Command) -> Transfer:
             return Transfer(Direction.OUT, command.block_count * BLOCK_BYTES)
         case Verify() if command.compares:
             return Transfer(Direction.OUT, command.block_count * BLOCK_BYTES)
-        case ModeSelect():
+        case ModeSelect() | Unmap():
             return Transfer(Direction.OUT, command.list_length)
         case SecurityProtocolOut():
             return Transfer(Direction.OUT, command.length)
@@ -202,6 +203,11 @@ def _wants_protection(cdb: bytes) -> bool:
     return bool(cdb[1] & 0xE0) and cdb[0] not in (Opcode.READ_6, Opcode.WRITE_6)
 
 
+def _unmap(cdb: bytes) -> Command | Sense:
+    is_anchored = bool(cdb[1] & 1)  # which nothing here can be
+    return INVALID_FIELD_IN_CDB if is_anchored else Unmap(_number(cdb, 7, 2))
+
+
 def _verify(cdb: bytes) -> Command | Sense:
     check = cdb[1] >> 1 & 3
     if cdb[1] & 0xE0 or check > 1:
@@ -231,6 +237,7 @@ _DECODERS: Final[dict[int, Decode]] = {
     Opcode.WRITE_10: _write,
     Opcode.VERIFY_10: _verify,
     Opcode.SYNCHRONIZE_CACHE_10: _synchronize,
+    Opcode.UNMAP: _unmap,
     Opcode.SANITIZE: _sanitize,
     Opcode.MODE_SELECT_10: _mode_select_10,
     Opcode.MODE_SENSE_10: _mode_sense_10,

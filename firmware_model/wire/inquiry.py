@@ -5,6 +5,7 @@ from struct import Struct
 from typing import ClassVar, Final, Self
 
 from firmware_model.wire.codec import DecodeError
+from firmware_model.wire.unmap import DESCRIPTORS_MAX
 
 SPC_4: Final = 0x06
 
@@ -79,6 +80,8 @@ def vpd_pages(vendor: str, product: str, serial: str) -> dict[int, VpdPage]:
     designator = _padded(vendor, 8) + _padded(product, 16) + serial.encode("ascii", "replace")
     limits = bytearray(0x3C)
     limits[6:8] = (256).to_bytes(2, "big")  # maximum transfer stays 0: no limit is told
+    limits[0x10:0x14] = (0xFFFF_FFFF).to_bytes(4, "big")  # blocks of one UNMAP
+    limits[0x14:0x18] = DESCRIPTORS_MAX.to_bytes(4, "big")
     characteristics = bytearray(0x3C)
     characteristics[1] = 1  # non-rotating medium
     pages = {
@@ -86,7 +89,7 @@ def vpd_pages(vendor: str, product: str, serial: str) -> dict[int, VpdPage]:
         0x83: bytes((0x02, 0x01, 0, len(designator))) + designator,
         0xB0: bytes(limits),
         0xB1: bytes(characteristics),
-        0xB2: bytes(4),
+        0xB2: bytes((0, 0x80 | 0x04, 0x02, 0)),  # LBPU, LBPRZ; thin provisioned
     }
     codes = bytes((0x00, *pages))
     return {code: VpdPage(code, data) for code, data in {0x00: codes, **pages}.items()}

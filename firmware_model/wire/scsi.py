@@ -233,6 +233,16 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmap:
+    """SBC-3 5.28; which blocks is in the parameter list (`wire.unmap`)."""
+
+    list_length: int
+
+    def encode(self) -> bytes:
+        return bytes((Opcode.UNMAP, *bytes(6))) + self.list_length.to_bytes(2, "big") + b"\0"
+
+
+@dataclass(frozen=True, slots=True)
 class Verify:
     """SBC-3 5.29 and 5.31, by `size` 10 or 16; `compares` has the host send the blocks."""
 
@@ -336,6 +346,7 @@ Command = (
     | ReadCapacity
     | Read
     | Write
+    | Unmap
     | Verify
     | SynchronizeCache
     | ReportLuns

@@ -92,6 +92,7 @@ def _information(descriptors: bytes) -> int | None:
 NO_SENSE: Final = Sense(SenseKey.NO_SENSE, 0x00, 0x00)
 BECOMING_READY: Final = Sense(SenseKey.NOT_READY, 0x04, 0x01)
 LOCKED: Final = Sense(SenseKey.NOT_READY, 0x3A, 0x00)  # medium not present
+WRITE_ERROR: Final = Sense(SenseKey.MEDIUM_ERROR, 0x0C, 0x00)
 UNRECOVERED_READ: Final = Sense(SenseKey.MEDIUM_ERROR, 0x11, 0x00)
 SELF_TEST_FAILED: Final = Sense(SenseKey.HARDWARE_ERROR, 0x3E, 0x03)
 PARAMETER_LIST_LENGTH_ERROR: Final = Sense(SenseKey.ILLEGAL_REQUEST, 0x1A, 0x00)

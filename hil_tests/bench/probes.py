@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from firmware_model.emulated_drive import EmulatedDrive
+from firmware_model.firmware.layout import Layout
 from firmware_model.firmware.reference import REFERENCE
 from firmware_model.hardware.board import Board
 from firmware_model.hardware.entropy import SeededNoise
@@ -38,8 +39,8 @@ def search_flash(bench: Bench, step: Step) -> None:
 
 
 def dumped(board: Board) -> Iterator[tuple[str, bytes]]:
-    """Give every programmed page with its spare area, and the serial flash, as a reader would."""
-    for page, data, spare in board.nand.dump():
+    """Give every programmed page with its record, and the serial flash, as a reader would."""
+    for page, data, spare in board.nand.contents():
         yield f"page {page}", data + spare
     yield "serial flash", board.element.external.value
 
@@ -112,15 +113,15 @@ def inspect_cipher(bench: Bench, step: Step) -> None:
         b"\x55" * BLOCK_BYTES,
         ramp[::-1],
     ]
-    before = {page for page, _, _ in bench.drive.board.nand.dump()}
+    first = Layout.of(bench.drive.policy).data_block * bench.drive.board.nand.geometry.block_pages
+    before = {page for page, _, _ in bench.drive.board.nand.contents()}
     numbers = {OWN_NUMBERS + i: sector for i, sector in enumerate(sectors)}
     bench.expect("write", False, 64, *numbers)
     bench.host().write(64, b"".join(sectors))
     bench.expect("write", True, 64, *numbers)
     bench.memory.idle_s = 0
-    plain = b"".join(sectors)
-    for page, data, _ in bench.drive.board.nand.dump():
-        if page not in before and len(data) == len(plain):
+    for page, data, _ in bench.drive.board.nand.contents():
+        if page >= first and page not in before:
             faults = structure(sectors, [data[i : i + 512] for i in range(0, len(data), 512)])
             if faults:
                 step.seen["structure"] = faults

@@ -1,0 +1,119 @@
+"""Records in a ring of flash blocks, one a page: what the wrapped keys and the log stand in.
+
+A record is there as a whole or not at all. A block is erased when it is begun; one that fails is
+marked and passed over, and what already stood in it is still read.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+from firmware_model.firmware.medium import WornOut
+from firmware_model.hardware.nand import RECORD_BYTES, Nand
+
+SPARE_BLOCKS: Final = 2  # of a ring, for those that go bad
+_RECORD: Final = Struct(">BQQ")  # kind, sequence of the page, number of the record
+_SEQUENCE_END: Final = 1 << 62  # from here on a record is forged: there is no going on
+
+
+@dataclass(frozen=True, slots=True)
+class RingEntry:
+    """A record that was found."""
+
+    sequence: int
+    kind: int
+    number: int
+    page: int
+
+
+class RecordRing:
+    """The ring in the blocks from `first_block` on; `kinds` are those of its records."""
+
+    def __init__(self, nand: Nand, first_block: int, block_count: int, *kinds: int) -> None:
+        self._nand = nand
+        self._kinds = kinds
+        self._blocks = range(first_block, first_block + block_count)
+        self._block_pages = nand.geometry.block_pages
+        self._sequence = 0
+        self._left = 0  # pages of the open block that can still be programmed
+        self.open_block = self._blocks[-1]  # the first is begun next
+
+    def mount(self) -> list[RingEntry]:
+        """Return the records in the order they were appended, and go on after the last."""
+        found: list[RingEntry] = []
+        for block in self._nand.scan(self._blocks[0], len(self._blocks)):
+            found += self._entries(block)
+        found.sort(key=lambda entry: entry.sequence)
+        if found:
+            self._sequence = found[-1].sequence
+            self.open_block, index = divmod(found[-1].page, self._block_pages)
+            is_last = index + 1 == self._nand.programmed_in(self.open_block)
+            if is_last and not self._nand.is_bad(self.open_block):
+                self._left = self._block_pages - index - 1
+        return found
+
+    def append(self, kind: int, number: int, data: bytes, purpose: str, erased: str) -> int:
+        """Program a record, and return its page; `erased` names the block that makes room.
+
+        Raises WornOut where no good block is left.
+        """
+        while True:
+            if not self._left:
+                self._begin(erased)
+            self._sequence += 1
+            record = _RECORD.pack(kind, self._sequence, number).ljust(RECORD_BYTES, b"\xff")
+            page = (self.open_block + 1) * self._block_pages - self._left
+            if self._nand.program(page, [data], [record], purpose):
+                self._left -= 1
+                return page
+            self._left = 0
+            self._nand.mark_bad(self.open_block)
+
+    def block_of(self, page: int) -> int:
+        """Return the block a page is in."""
+        return page // self._block_pages
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether every good block is erased."""
+        return not any(self._nand.programmed_in(block) for block in self._good())
+
+    @property
+    def pages_kept(self) -> int:
+        """How many records stand at least, while one block is begun and another half full."""
+        return max(len(self._good()) - 2, 0) * self._block_pages
+
+    def wipe(self, purpose: str) -> None:
+        """Erase every good block."""
+        for block in self._good():
+            if self._nand.programmed_in(block) and not self._nand.erase(block, purpose):
+                self._nand.mark_bad(block)
+        self._left = 0
+
+    def _good(self) -> list[int]:
+        return [block for block in self._blocks if not self._nand.is_bad(block)]
+
+    def _begin(self, purpose: str) -> None:
+        """Erase the next good block of the ring."""
+        place = self._blocks.index(self.open_block)
+        for step in range(1, len(self._blocks)):
+            block = self._blocks[(place + step) % len(self._blocks)]
+            if self._nand.is_bad(block):
+                continue
+            if self._nand.erase(block, purpose):
+                self.open_block, self._left = block, self._block_pages
+                return
+            self._nand.mark_bad(block)
+        raise WornOut(f"no good block of {len(self._blocks)} is left")
+
+    def _entries(self, block: int) -> Iterator[RingEntry]:
+        records = self._nand.records(block)
+        first = block * self._block_pages
+        for index, row in enumerate(records):
+            kind, sequence, number = _RECORD.unpack_from(row.tobytes())
+            if kind not in self._kinds or sequence >= _SEQUENCE_END:
+                continue
+            if index + 1 == len(records) and not self._nand.is_stable(first + index):
+                continue  # a cut fell into it: nobody was told that it is there
+            yield RingEntry(sequence, kind, number, first + index)
