@@ -1,6 +1,8 @@
 """The flash translation layer and the volume, held to a dict and to cuts at every step."""
 
+import contextlib
 import hashlib
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -90,6 +92,29 @@ def test_cut_at_any_step_of_collection_keeps_every_answered_page() -> None:
             lp: data for lp, data in answered.items() if lp != writing
         }
         assert found[writing] in (answered[writing], page(number))
+
+
+def test_writes_go_on_after_a_collection_was_cut_at_any_step() -> None:
+    chance = random.Random(0)
+    for cut in range(1, 100):
+        flash, answered = Flash(), {}
+        translation = flash.mounted()
+        for number in range(PAGES * 2):
+            translation.write(number % PAGES, page(number), 0xFF)
+        flash.supply.cut_at(cut)
+        with contextlib.suppress(PowerCut):
+            for number in range(1000, 1100):
+                translation.write(chance.randrange(PAGES), page(number), 0xFF)
+        flash.supply.power_on()
+        flash.supply.cut_at(None)
+        translation = flash.mounted()
+        for number in range(2000, 2060):
+            logical_page = chance.randrange(PAGES)
+            translation.write(logical_page, page(number), 0xFF)
+            answered[logical_page] = page(number)
+
+        found = held(flash.mounted())
+        assert {lp: found[lp] for lp in answered} == answered
 
 
 def test_pages_of_an_older_epoch_are_never_read_again() -> None:
