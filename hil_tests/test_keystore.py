@@ -1,5 +1,7 @@
 """Wrapped keys in flash: a ring of blocks, whole records only."""
 
+import contextlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,9 +19,9 @@ SHAPE = Geometry(BLOCKS, pages_per_block=8)
 class Flash:
     """A few blocks, which can be switched on again."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: Geometry = SHAPE) -> None:
         self.supply = Supply()
-        self.nand = Nand(SHAPE, MemoryCells(), self.supply, Clock(), Timing())
+        self.nand = Nand(shape, MemoryCells(), self.supply, Clock(), Timing())
 
     def mounted(self, epoch: int = 0) -> KeyStore:
         return KeyStore(self.nand, 0, epoch)
@@ -76,6 +78,32 @@ def test_cut_at_any_step_loses_no_record_that_counts() -> None:
         assert known & {record(USER, generation), record(USER, generation - 1)} or generation == 1
         again.write(record(USER, 50), frozenset({(ADMIN, 1), (USER, 50)}))
         assert flash.mounted().find(USER, 50) == record(USER, 50)
+
+
+def test_second_cut_loses_no_record_that_a_first_one_left_behind() -> None:
+    others = (ADMIN, Slot.RECOVERY_1, Slot.RECOVERY_2)
+    for first in range(1, 16):
+        for second in range(1, 14):
+            flash = Flash(Geometry(BLOCKS, pages_per_block=16))
+            for block in range(2, BLOCKS):
+                flash.nand.mark_bad(block)  # two are left, which is as few as can be
+            generation = 0
+            for cut in (first, second, None):
+                store = flash.mounted()
+                for slot in others if not generation else ():
+                    store.write(record(slot, 1), frozenset((other, 1) for other in others))
+                flash.supply.cut_at(cut)
+                with contextlib.suppress(PowerCut):
+                    for _ in range(14):
+                        newer = generation + 1
+                        keep = {(USER, generation), (USER, newer), *((slot, 1) for slot in others)}
+                        store.write(record(USER, newer), frozenset(keep))
+                        generation = newer
+                flash.supply.power_on()
+
+            again = flash.mounted()
+            assert [again.find(slot, 1) for slot in others] == [record(s, 1) for s in others]
+            assert again.find(USER, generation) == record(USER, generation)
 
 
 def test_wiped_store_holds_nothing_of_any_epoch() -> None:
