@@ -168,3 +168,21 @@ def test_cut_at_any_step_of_a_fold_loses_no_attempt() -> None:
 
         assert made - 1 <= counted <= made
         copy.host().log()
+
+
+def test_boots_that_lose_power_before_the_element_hears_push_no_record_out() -> None:
+    on = bench()
+    on.host().set_pin(PINS[0])
+    guess(on, 10)
+    made = attempts(on.host().evidence())
+    for boot in range(600):
+        on.drive.power_off()
+        on.drive.cut_at(2)  # the record is in flash, the element knows nothing of it
+        on.drive.power_on()
+        if boot % 100 == 99:
+            cycle(on)
+            on.host().unlock(PINS[0])
+            made += 1
+            on.host().log()
+
+    assert attempts(on.host().evidence()) == made

@@ -51,6 +51,8 @@ class AttemptLog:
         self._ring = RecordRing(nand, first_block, count, _RECORD, _CHECKPOINT)
         self._pages: dict[int, int] = {}  # number of a record -> its page
         self.checkpoint: Checkpoint | None = None
+        self._checkpoint_page = -1
+        self._looked_past = -1  # the open block for which the one erased next was looked at
         self._mount()
 
     @property
@@ -62,8 +64,9 @@ class AttemptLog:
         """Write the next record, and return the head that the element is to take."""
         state = self._element.state
         number = state.log_count
-        if number - self.first >= self._room:
-            self._fold()
+        base = self._base_needed(number)
+        if base is not None:
+            self._fold(base)
         record = LogRecord(number, self._clock.now_us, event, role, detail).encode()
         self._pages[number] = self._program(_RECORD, number, record, "log record")
         return next_head(state.head, record)
@@ -80,10 +83,6 @@ class AttemptLog:
         records = [self._record(number) for number in numbers]
         standing = tuple(record for record in records if record is not None)
         return LogPage(self.first, end, self.checkpoint, standing)
-
-    @property
-    def _room(self) -> int:
-        return min(self._capacity, self._ring.pages_kept)
 
     def _record(self, number: int) -> LogRecord | None:
         page = self._pages.get(number)
@@ -113,10 +112,29 @@ class AttemptLog:
             self.checkpoint = Checkpoint.decode(data[: Checkpoint.SIZE])
         except DecodeError:
             return
+        self._checkpoint_page = page
 
-    def _fold(self) -> None:
-        """Sign for the oldest half of the records, which may then be overwritten."""
-        base = self.first + self._room // 2
+    def _base_needed(self, number: int) -> int | None:
+        """Return up to which record the log must be folded before `number` is written, if at all.
+
+        That is for numbers, or for pages: records that a cut kept from the element take pages and
+        no numbers, and with enough of them, or of bad blocks, the ring comes round early. So as
+        soon as a block is begun, nothing that counts may stand in the one that is erased next.
+        """
+        bases = []
+        if number - self.first >= self._capacity:
+            bases.append(self.first + self._capacity // 2)
+        if self._ring.open_block != self._looked_past:
+            self._looked_past = self._ring.open_block
+            erased_next = self._ring.erased_next
+            if self._checkpoint_page in erased_next:
+                bases.append(self.first)
+            standing = ((n, page) for n, page in self._pages.items() if n < number)
+            bases += [n + 1 for n, page in standing if page in erased_next]
+        return max(bases, default=None)
+
+    def _fold(self, base: int) -> None:
+        """Sign for the records before `base`, which may then be overwritten."""
         old = self.checkpoint
         head = bytes(32) if old is None else old.base_head
         kinds: Counter[int] = Counter()
@@ -130,8 +148,8 @@ class AttemptLog:
         unsigned = Checkpoint(base, head, counts, b"")
         signature = self._element.sign(unsigned.signed_bytes())
         checkpoint = Checkpoint(base, head, counts, signature)
-        self._program(_CHECKPOINT, base, checkpoint.encode(), "log checkpoint")
-        self.checkpoint = checkpoint
+        page = self._program(_CHECKPOINT, base, checkpoint.encode(), "log checkpoint")
+        self.checkpoint, self._checkpoint_page = checkpoint, page
         self._pages = {n: page for n, page in self._pages.items() if n >= base}
 
     def _program(self, kind: int, number: int, data: bytes, purpose: str) -> int:

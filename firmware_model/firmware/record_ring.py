@@ -80,9 +80,10 @@ class RecordRing:
         return not any(self._nand.programmed_in(block) for block in self._good())
 
     @property
-    def pages_kept(self) -> int:
-        """How many records stand at least, while one block is begun and another half full."""
-        return max(len(self._good()) - 2, 0) * self._block_pages
+    def erased_next(self) -> range:
+        """The pages of the block that is erased when the open one is full."""
+        block = next(self._after(), self.open_block)
+        return range(block * self._block_pages, (block + 1) * self._block_pages)
 
     def wipe(self, purpose: str) -> None:
         """Erase every good block."""
@@ -94,13 +95,16 @@ class RecordRing:
     def _good(self) -> list[int]:
         return [block for block in self._blocks if not self._nand.is_bad(block)]
 
+    def _after(self) -> Iterator[int]:
+        """Give the good blocks behind the open one, in the order of the ring."""
+        place = self._blocks.index(self.open_block)
+        for block in (*self._blocks[place + 1 :], *self._blocks[:place]):
+            if not self._nand.is_bad(block):
+                yield block
+
     def _begin(self, purpose: str) -> None:
         """Erase the next good block of the ring."""
-        place = self._blocks.index(self.open_block)
-        for step in range(1, len(self._blocks)):
-            block = self._blocks[(place + step) % len(self._blocks)]
-            if self._nand.is_bad(block):
-                continue
+        for block in self._after():
             if self._nand.erase(block, purpose):
                 self.open_block, self._left = block, self._block_pages
                 return
