@@ -69,7 +69,7 @@ class Oracle:
     def recover(self, w: World, count: str, pin: str | None, new: str) -> Iterator[Branch]:
         if pin is None or not w.recovery or not w.tries[count] or pin not in w.recovery:
             yield False, self._missed(w, count) if pin and w.recovery and w.tries[count] else w
-        elif new in (w.pins.get("admin"), w.pins.get("duress")):
+        elif new == w.pins.get("duress"):
             yield False, replace(w, tries=self._full(w, count))
         else:
             left, pins = tuple(p for p in w.recovery if p != pin), {**w.pins, "user": new}
@@ -79,7 +79,7 @@ class Oracle:
 
     def set_pin(self, w: World, role: str, pin: str | None) -> Iterator[Branch]:
         first, new = w.state in ("factory", "erased"), {**w.pins, role: pin or ""}
-        may = pin and (first or w.is_owned or w.role == role) and len(set(new.values())) == len(new)
+        may = pin and (first or w.is_owned or w.role == role) and pin != w.pins.get("duress")
         for state, opened_as in (("unlocked", w.role or role), ("locked", None)) if may else ():
             tries = self._full(w, role)
             yield True, replace(w, state=state, role=opened_as, pins=new, tries=tries)
@@ -88,7 +88,7 @@ class Oracle:
 
     def own(self, w: World, counts: tuple[str, ...], changes: dict[str, Any]) -> Iterator[Branch]:
         may, pins = w.is_owned, {**w.pins, **changes.get("pins", {})}
-        may = may and len(set(pins.values())) == len(pins)
+        may = may and pins.get("duress") not in {**pins, "duress": ""}.values()
         changed = replace(w, **{**changes, "pins": pins, "tries": self._full(w, *counts)})
         yield may, changed if may else w
 

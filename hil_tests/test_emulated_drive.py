@@ -17,7 +17,7 @@ from hil_tests.actions import PINS
 from hil_tests.bench.bench import Bench
 from hil_tests.content import Content
 from hil_tests.facts import facts_of
-from host_driver.errors import Locked, SelfTestFailed, WrongPin
+from host_driver.errors import CommandRefused, Locked, SelfTestFailed, WrongPin
 
 PIN, WRONG = PINS[0], PINS[1]
 CONTENT = Content("text", bytes(range(256)) * 8)
@@ -188,6 +188,35 @@ def test_block_at_the_limit_keeps_the_data_for_the_admin() -> None:
     on.host().unlock(PINS[3])
 
     assert on.host().read(0, 1) == b"x" * 512
+
+
+def test_user_who_changes_the_pin_learns_nothing_of_the_admins() -> None:
+    on = opened()
+    on.host().set_pin(PINS[2], "admin")
+    on.host().lock()
+    on.host().unlock(PIN)
+
+    on.host().set_pin(PINS[2])  # a refusal would be a guess that cost no try
+
+    on.host().lock()
+    on.host().unlock(PINS[2])
+    with pytest.raises(CommandRefused):
+        on.host().set_read_only(True)
+
+
+@pytest.mark.parametrize("role", ["user", "admin"])
+def test_duress_pin_is_never_that_of_another_role(role: str) -> None:
+    on = opened()
+    on.host().set_pin(PINS[2], "admin")
+    on.host().lock()
+    on.host().unlock(PINS[2], "admin")
+    with pytest.raises(CommandRefused):
+        on.host().set_pin({"user": PIN, "admin": PINS[2]}[role], "duress")
+
+    on.host().set_pin(PINS[3], "duress")
+
+    with pytest.raises(CommandRefused):
+        on.host().set_pin(PINS[3], role)
 
 
 # --- the keypad ---------------------------------------------------------------------------------

@@ -113,11 +113,22 @@ def test_duress_pin_erases_and_is_answered_as_wrong() -> None:
     assert states(oracle) == {"erased"}
 
 
-def test_two_roles_cannot_have_the_same_pin() -> None:
+def test_new_pin_is_not_refused_for_being_another_roles_which_would_tell_of_it() -> None:
     oracle = after(("set_pin", "user", PIN), ("unlock", "user", PIN))
     oracle.act("set_pin", "admin", PIN)
 
+    assert {success for success, _ in oracle.branches} == {True}
+
+
+def test_duress_pin_cannot_be_that_of_another_role() -> None:
+    oracle = after(("set_pin", "user", PIN), ("unlock", "user", PIN))
+    oracle.act("own", (), {"pins": {"duress": PIN}})
     assert [success for success, _ in oracle.branches] == [False]
+
+    oracle.act("own", (), {"pins": {"duress": DURESS}})
+    oracle.act("set_pin", "user", DURESS)
+
+    assert {success for success, _ in oracle.branches} == {False}
 
 
 def test_recovery_pin_opens_once() -> None:
