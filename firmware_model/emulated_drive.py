@@ -32,7 +32,7 @@ from firmware_model.usb.bulk_only import BulkOnly
 from firmware_model.usb.device import Descriptors, MassStorageDevice
 from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.native import Entry
-from firmware_model.wire.sense import MEDIUM_CHANGED
+from firmware_model.wire.sense import LOCKED, MEDIUM_CHANGED
 from firmware_model.wire.usb import SetupPacket
 
 RESET_CODE_DIGITS: Final = 32  # 106 bits: no guess is worth counting
@@ -100,6 +100,7 @@ class EmulatedDrive:
             self.policy = replace(profile.policy, kdf_iterations=kdf_iterations)
         self.firmware: Firmware | None = None  # None without power, and on a plain drive
         self._device: MassStorageDevice | None = None
+        self._bulk_only: BulkOnly | None = None
         self._entry: KeypadEntry | None = None
         self._ready: tuple[Callable[[], None], ...] = ()
         self._is_plugged = True
@@ -176,8 +177,14 @@ class EmulatedDrive:
         self.board.supply.cut_at(step, torn)
 
     def advance(self, us: int) -> None:
-        """Let time pass."""
+        """Let time pass, and timers run out."""
         self.board.clock.charge(us)
+        if self.firmware is None:
+            return
+        try:
+            self.firmware.poll()
+        except PowerCut:
+            self._lose_power()
 
     def press(self, text: str) -> None:
         """Press keys, in the keypad's notation; raise ValueError for one that there is not."""
@@ -265,9 +272,11 @@ class EmulatedDrive:
             controller = DriveController(firmware, NativeChannels(firmware))
             unit = LogicalUnit(self._identity(), controller)
             firmware.on_open = lambda: unit.attention(MEDIUM_CHANGED)
+            firmware.access.on_close = lambda: self._close_unit(unit)
             if self.policy.entry is Entry.KEYPAD:
                 self._entry = KeypadEntry(firmware, self.board.keypad)
-        self._device = self._usb(unit, controller, parts)
+        self._bulk_only = bulk_only = BulkOnly(unit, parts.transport.wrap)
+        self._device = self._usb(bulk_only, controller, parts)
         for callback in self._ready:
             self._device.on_ready(callback)
         if self._is_plugged:
@@ -278,19 +287,23 @@ class EmulatedDrive:
         return Identity(usb.vendor, usb.product, usb.revision, self.serial)
 
     def _usb(
-        self, unit: LogicalUnit, controller: DriveController | PlainController, parts: Parts
+        self, bulk_only: BulkOnly, controller: DriveController | PlainController, parts: Parts
     ) -> MassStorageDevice:
         usb = self.profile.usb
         descriptors = Descriptors.mass_storage(
             usb.vendor_id, usb.product_id, usb.vendor, usb.product, self.serial
         )
-        bulk_only = BulkOnly(unit, parts.transport.wrap)
         return MassStorageDevice(descriptors, bulk_only, controller.bus_event, parts.replies.clip)
+
+    def _close_unit(self, unit: LogicalUnit) -> None:
+        """Have nothing of a medium that closes wait for the host."""
+        if self._bulk_only is not None and self._bulk_only.drop_data():
+            unit.refuse_late(LOCKED)
 
     def _lose_power(self) -> Handshake:
         """Throw the firmware away: nothing of it survives."""
         self.firmware = None
-        self._device = None
+        self._device = self._bulk_only = None
         self._entry = None
         self.board.keypad.listen(None)
         for callback in self._ready:

@@ -10,6 +10,7 @@ from firmware_model import profiles
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.hardware.entropy import SeededNoise
 from firmware_model.hardware.keypad import Key
+from firmware_model.wire.bot import Cbw, Csw, CswStatus
 from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.native import State
 from firmware_model.wire.usb import SetupPacket
@@ -159,6 +160,30 @@ def test_bus_event_locks_as_the_profile_says(
     on.drive.bus(event)
 
     assert on.drive.firmware is not None and on.drive.firmware.state is left
+
+
+def test_lock_takes_away_what_the_host_had_not_fetched_yet() -> None:
+    for happens in ("suspend", "time passes"):
+        on = opened()
+        on.host().write(0, b"S" * 4096)
+        read = Cbw(7, 4096, True, 0, bytes.fromhex("28000000000000000800"))
+        on.drive.transfer_out(0x02, read.encode())
+        assert on.drive.transfer_in(0x81, 512) == b"S" * 512
+
+        if happens == "suspend":
+            on.drive.bus(BusEvent.SUSPEND)
+        else:
+            on.drive.advance(601_000_000)
+
+        assert on.drive.transfer_in(0x81, 3584) is Handshake.STALL
+        on.drive.control(SetupPacket(0x02, 1, 0, 0x81, 0))
+        csw = on.drive.transfer_in(0x81, 13)
+        assert isinstance(csw, bytes)
+        assert Csw.decode(csw) == Csw(7, 3584, CswStatus.FAILED)
+        on.drive.transfer_out(0x02, Cbw(8, 18, True, 0, bytes.fromhex("030000001200")).encode())
+        sense = on.drive.transfer_in(0x81, 18)
+        assert isinstance(sense, bytes)
+        assert (sense[2], sense[12], sense[13]) == (0x02, 0x3A, 0x00)
 
 
 def test_reset_before_configuration_is_part_of_enumeration() -> None:

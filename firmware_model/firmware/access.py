@@ -1,5 +1,6 @@
 """Access to the medium of an open drive: who opened it, with what key, and how much moved."""
 
+from collections.abc import Callable
 from typing import Final
 
 from firmware_model.firmware.attempt_log import AttemptLog
@@ -34,6 +35,7 @@ class Access:
         self._timing = timing
         self._page_bytes = page_bytes
         self._volume: Volume | None = None
+        self.on_close: Callable[[], None] = lambda: None  # told when the medium is closed
         self.role: Role | None = None
         self.used_at_us = 0  # when the medium was last opened, read or written
         self._read = self._written = self._told = 0  # bytes since it was opened
@@ -57,6 +59,7 @@ class Access:
         self._parts.vault.release()
         self._volume = None
         self.role = None
+        self.on_close()
 
     @property
     def mek(self) -> bytes | None:

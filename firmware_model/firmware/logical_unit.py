@@ -153,6 +153,10 @@ class LogicalUnit:
         if sense not in self._attentions:
             self._attentions.append(sense)
 
+    def refuse_late(self, sense: Sense) -> None:
+        """Have the last command, whose data was still on its way, end in a refusal."""
+        self._sense = sense
+
     def transfer(self, cdb: bytes) -> scsi.Transfer:
         """Return what the command would move; what the host announces, for a vendor's."""
         if cdb and cdb[0] >= VENDOR_SPECIFIC:

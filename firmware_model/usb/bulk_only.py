@@ -93,6 +93,19 @@ class BulkOnly:
         self._received: list[bytes] = []
         self._csw = b""
 
+    def drop_data(self) -> bool:
+        """Give the host nothing more of an answer, and tell whether one was being fetched.
+
+        For a medium that closes: what was read from it must not wait here for the next host.
+        """
+        self._received = []
+        if self._phase is not _Phase.DATA_IN:
+            return False
+        self._data = b""
+        self._in_is_halted = True
+        self._status(CswStatus.FAILED, self._cbw.data_length - self._moved)
+        return True
+
     def is_halted(self, is_in: bool) -> bool:
         """Whether that endpoint answers STALL."""
         return self._in_is_halted if is_in else self._out_is_halted
