@@ -1,6 +1,7 @@
 """The attempt log: a ring that folds, and proofs that nothing is missing from it."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from firmware_model import profiles
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.hardware.entropy import SeededNoise
 from firmware_model.wire.attempt_log import Event
+from firmware_model.wire.native import Role
 from hil_tests.actions import PINS
 from hil_tests.bench.bench import Bench
 from hil_tests.content import Content
@@ -23,10 +25,12 @@ PROFILE = replace(
 )
 
 
-def bench() -> Bench:
-    drive = EmulatedDrive.new(PROFILE, SeededNoise(b"log"), kdf_iterations=1)
+def bench(**policy: object) -> Bench:
+    changed = replace(PROFILE.policy, **policy)  # type: ignore[arg-type]
+    profile = replace(PROFILE, policy=changed)
+    drive = EmulatedDrive.new(profile, SeededNoise(b"log"), kdf_iterations=1)
     drive.power_on()
-    return Bench(drive, facts_of(PROFILE), Content("text", bytes(range(256)) * 8))
+    return Bench(drive, facts_of(profile), Content("text", bytes(range(256)) * 8))
 
 
 def guess(on: Bench, times: int) -> None:
@@ -78,6 +82,82 @@ def test_log_without_a_fold_has_every_record_in_order() -> None:
         Event.ATTEMPT_USER,
         Event.UNLOCK,
     ]
+
+
+def events_after(on: Bench, count: int) -> list[tuple[Event, tuple[int, int]]]:
+    """Return the records from number `count` on, with the MiB they tell of."""
+    firmware = on.drive.firmware
+    assert firmware is not None
+    records = firmware.log.page(count).records
+    return [(record.event, record.megabytes) for record in records]
+
+
+def opened_and_read() -> tuple[Bench, int]:
+    """Return a drive that is open as admin, of which 1 MiB was read, and its count of records."""
+    on = bench(at_limit="block")
+    on.host().set_pin(PINS[0])
+    on.host().unlock(PINS[0])
+    on.host().set_pin(PINS[2], "admin")
+    on.host().lock()
+    on.host().unlock(PINS[2], "admin")
+    on.host().read(0, 2048)
+    return on, on.host().evidence().count
+
+
+def test_block_at_the_limit_is_logged_as_the_lock_it_is() -> None:
+    on, count = opened_and_read()
+    for _ in range(10):
+        with pytest.raises(WrongPin):
+            on.host().unlock(PINS[1])
+
+    assert events_after(on, count + 10) == [(Event.LOCK, (1, 0))]
+
+
+@pytest.mark.parametrize(
+    ("act", "event"),
+    [
+        (lambda on: on.host().erase(), Event.ERASE_COMMAND),
+        (lambda on: on.host().unlock(PINS[2], "admin"), Event.TOTALS),
+    ],
+)
+def test_no_end_of_a_session_hides_what_moved_in_it(
+    act: Callable[[Bench], None], event: Event
+) -> None:
+    on, count = opened_and_read()
+
+    act(on)
+
+    assert (event, (1, 0)) in events_after(on, count)
+
+
+@pytest.mark.parametrize("at_limit", ["erase", "block"])
+def test_duress_pin_at_the_last_try_is_logged_as_one_and_answered_as_a_wrong_one(
+    at_limit: str,
+) -> None:
+    answers, events = [], []
+    for pin in (PINS[3], PINS[1]):
+        on = bench(at_limit=at_limit)
+        on.host().set_pin(PINS[0])
+        on.host().unlock(PINS[0])
+        on.host().set_pin(PINS[2], "admin")
+        on.host().lock()
+        on.host().unlock(PINS[2], "admin")
+        on.host().set_pin(PINS[3], "duress")
+        on.host().lock()
+        for _ in range(9):
+            with pytest.raises(WrongPin):
+                on.host().unlock(PINS[1])
+        firmware = on.drive.firmware
+        assert firmware is not None
+        count, began_us = on.host().evidence().count, on.drive.board.clock.now_us
+        answers.append(
+            (firmware.unlock(Role.USER, pin.encode()), on.drive.board.clock.now_us - began_us)
+        )
+        events.append([event for event, _ in events_after(on, count)][1:])
+
+    assert answers[0] == answers[1]
+    assert events[0] == [Event.ERASE_DURESS]
+    assert events[1] == ([Event.ERASE_LIMIT] if at_limit == "erase" else [])
 
 
 def forged(log: AttemptLog) -> dict[str, AttemptLog]:

@@ -69,6 +69,8 @@ class Access:
     @property
     def totals(self) -> int:
         """MiB read, in the upper half, and written since it was opened, as the log keeps them."""
+        if not self.is_open:
+            return 0
         return (self._read // _MIB) << 32 | self._written // _MIB
 
     def read(self, lba: int, block_count: int) -> bytes:

@@ -173,6 +173,8 @@ class Firmware:
 
     def _open(self, mek: bytes, role: Role) -> None:
         was_open = self.access.is_open
+        if self.access.totals:
+            self.log.add(Event.TOTALS, detail=self.access.totals)
         self.log.add(Event.UNLOCK, role)
         self.access.open(mek, role)
         if not was_open:
@@ -192,26 +194,27 @@ class Firmware:
             return guess.mek
         self.keys.settle(count, None)
         tries_left = self.tries_left(count)
-        self._enforce_limit(count)
+        reason = Event.ERASE_DURESS if guess.is_duress else Event.ERASE_LIMIT
+        self._enforce_limit(count, reason)
         state = self.state
         if guess.is_duress and self._has_keys:
-            self._erase(Event.ERASE_DURESS)
+            self._erase(reason)
         budget_us = self.board.timing.attempt_us
         failed = FailedAttempt(len(pin), guess.is_duress)
         pace = self.parts.pacing.answer_at(began_us, budget_us, failed)
         self.board.clock.charge_until(pace)
         return Answer(Result.WRONG_PIN, tries_left, state)
 
-    def _enforce_limit(self, count: Count) -> None:
+    def _enforce_limit(self, count: Count, reason: Event = Event.ERASE_LIMIT) -> None:
         """Erase when a role's tries are used up, unless somebody else may still open the drive."""
         if not self._is_used_up(count) or not self._has_keys:
             return
         others = (Slot.ADMIN, *RECOVERY_SLOTS)
         has_others = any(self.keys.is_set(slot) for slot in others)
         if self.policy.at_limit == "erase" or count is Count.ADMIN or not has_others:
-            self._erase(Event.ERASE_LIMIT)
+            self._erase(reason)
         elif count is Count.USER:
-            self.access.close()
+            self.lock()
 
     def _is_used_up(self, count: Count) -> bool:
         return self.parts.limit.is_reached(self._element.tries_left(count))
@@ -307,8 +310,9 @@ class Firmware:
         self._erase(Event.ERASE_SANITIZE)
 
     def _erase(self, event: Event) -> None:
+        totals = self.access.totals
         self.access.close()
-        self.parts.erasing.erase(_Erase(self, event, self.log.write(event)))
+        self.parts.erasing.erase(_Erase(self, event, self.log.write(event, detail=totals)))
 
     def read_log(self, first: int) -> Answer:
         """Return a page of the log to its owner."""

@@ -51,7 +51,7 @@ class LogRecord:
     time_us: int  # of the drive's own clock
     event: Event
     role: int = NO_ROLE  # a wire.native.Role
-    detail: int = 0  # LOCK, TOTALS: MiB read (upper half) and written since the unlock
+    detail: int = 0  # LOCK, TOTALS, ERASE_*: MiB read (upper half), written since unlocked
 
     LAYOUT: ClassVar[Struct] = Struct(">QQBB6xQ8x")
 
