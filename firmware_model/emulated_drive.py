@@ -24,7 +24,7 @@ from firmware_model.firmware.policy import Policy
 from firmware_model.firmware.reference import REFERENCE
 from firmware_model.hardware.board import Board
 from firmware_model.hardware.element_state import ElementState
-from firmware_model.hardware.entropy import Entropy, NoiseSource
+from firmware_model.hardware.entropy import Entropy, NoiseSource, random_digits
 from firmware_model.hardware.keypad import Leds, keys
 from firmware_model.hardware.supply import PowerCut, Torn
 from firmware_model.profiles import Profile
@@ -51,10 +51,7 @@ def manufacture(profile: Profile, noise: NoiseSource) -> Manufactured:
     """Give a new drive its identity and reset code."""
     entropy = Entropy(noise)
     entropy.power_on()
-    code = ""
-    while len(code) < RESET_CODE_DIGITS:
-        code += "".join(str(byte % 10) for byte in entropy.draw(64) if byte < 250)
-    code = code[:RESET_CODE_DIGITS]
+    code = random_digits(entropy.draw, RESET_CODE_DIGITS)
     code_hash = hashlib.sha256(code.encode()).digest()
     element = ElementState.fresh(profile.policy.limits, entropy.draw(32), code_hash)
     return Manufactured(element, code, _bad_blocks(profile.policy, entropy.draw))

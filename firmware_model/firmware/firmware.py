@@ -5,6 +5,7 @@ from typing import Final
 
 from firmware_model.firmware import attempt_log
 from firmware_model.firmware.access import Access
+from firmware_model.firmware.erasure import Erasure
 from firmware_model.firmware.keys import KeyHierarchy
 from firmware_model.firmware.keystore import KeyStore
 from firmware_model.firmware.layout import Layout
@@ -15,7 +16,7 @@ from firmware_model.firmware.self_test import known_answer_tests
 from firmware_model.firmware.translation import Translation
 from firmware_model.hardware.board import Board
 from firmware_model.hardware.element_state import RECOVERY_SLOTS, Count, Slot, count_of
-from firmware_model.hardware.entropy import HealthTestFailed
+from firmware_model.hardware.entropy import HealthTestFailed, random_digits
 from firmware_model.wire.attempt_log import Event
 from firmware_model.wire.native import (
     Answer,
@@ -253,7 +254,7 @@ class Firmware:
         if mek is None or not self.is_owned:
             return self._answer(Result.LOCKED if mek is None else Result.DENIED)
         pins = [
-            recovery_pin(number, _digits(self.board.entropy.draw, 20)).encode()
+            recovery_pin(number, random_digits(self.board.entropy.draw, 20)).encode()
             for number in range(1, RECOVERY_PINS + 1)
         ]
         head = self.log.write(Event.RECOVERY_MADE)
@@ -312,7 +313,10 @@ class Firmware:
     def _erase(self, event: Event) -> None:
         totals = self.access.totals
         self.access.close()
-        self.parts.erasing.erase(_Erase(self, event, self.log.write(event, detail=totals)))
+        head = self.log.write(event, detail=totals)
+        translation = self.access.translation
+        steps = Erasure(self._element, self._store, translation, event, head)
+        self.parts.erasing.erase(steps)
 
     def read_log(self, first: int) -> Answer:
         """Return a page of the log to its owner."""
@@ -351,32 +355,3 @@ class Firmware:
 
     def _answer(self, result: Result, slot: Slot = Slot.USER, payload: bytes = b"") -> Answer:
         return Answer(result, self.tries_left(count_of(slot)), self.state, payload)
-
-
-class _Erase:
-    """The steps of an erase."""
-
-    def __init__(self, firmware: Firmware, event: Event, head: bytes) -> None:
-        self._firmware = firmware
-        self._event = event
-        self._head = head
-
-    def destroy_secrets(self) -> None:
-        """Destroy every slot secret in the element: from here on, the data is noise."""
-        self._firmware.board.element.destroy_all(self._event, self._head)
-
-    def wipe_records(self) -> None:
-        """Erase the wrapped keys."""
-        self._firmware._store.wipe(self._firmware.board.element.state.epoch)
-
-    def discard_data(self) -> None:
-        """Forget where the data was."""
-        self._firmware.access.translation.discard(self._firmware.board.element.state.epoch)
-
-
-def _digits(draw: Callable[[int], bytes], count: int) -> str:
-    """Return random digits, each as likely as any other."""
-    digits = ""
-    while len(digits) < count:
-        digits += "".join(str(byte % 10) for byte in draw(32) if byte < 250)
-    return digits[:count]

@@ -7,6 +7,7 @@ of output, which is more than the 256 + 64 bits that full entropy takes (SP 800-
 
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Final, Protocol
 
 ENTROPY_BITS: Final = 6  # H, of one sample
@@ -93,3 +94,11 @@ class Entropy:
         if self._has_failed:
             raise HealthTestFailed("repetition" if repeats else "adaptive proportion")
         return samples
+
+
+def random_digits(draw: Callable[[int], bytes], count: int) -> str:
+    """Return random decimal digits, each as likely as any other."""
+    digits = ""
+    while len(digits) < count:
+        digits += "".join(str(byte % 10) for byte in draw(64) if byte < 250)
+    return digits[:count]
