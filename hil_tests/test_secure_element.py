@@ -197,6 +197,20 @@ def test_commit_makes_the_spare_secret_live_and_the_live_one_spare(element: Secu
     assert answers(element).slot == hmac.digest(b"n" * 32, b"pin", "sha256")
 
 
+@pytest.mark.parametrize("loses_power", [False, True])
+def test_secret_of_the_old_pin_answers_nobody_after_the_commit(loses_power: bool) -> None:
+    kept = Kept(IN_USE)
+    element = kept.element
+    element.draw_spare({Slot.USER: b"n" * 32})
+    assert element.commit((Slot.USER,), EVENT, HEAD, proof=proof_of(element))
+    if loses_power:
+        element = Kept(element.state).element
+
+    with pytest.raises(ValueError, match="no spare secret"):
+        element.spare_answer(Slot.USER, b"pin")
+    assert not element.commit((Slot.USER,), EVENT, HEAD, proof=proof_of(element))
+
+
 def test_destroyed_spares_are_nowhere_in_the_element(element: SecureElement) -> None:
     element.draw_spare({Slot.USER: b"n" * 32})
     element.commit((Slot.USER,), EVENT, HEAD, proof=proof_of(element))
@@ -241,11 +255,14 @@ def test_commit_on_a_drive_with_keys_changes_nothing_without_a_proof(
 ) -> None:
     kept = Kept(IN_USE)
     slots = (Slot.USER,)
+    kept.element.draw_spare({Slot.USER: b"n" * 32})
+    drawn = kept.element.state
+    kept.stored.clear()
 
     assert not kept.element.commit(
         slots, EVENT, HEAD, refill=(Count.USER,), proof=proof, first=first
     )
-    assert (kept.element.state, kept.stored) == (IN_USE, [])
+    assert (kept.element.state, kept.stored) == (drawn, [])
 
 
 def test_first_commit_brings_refund_key_and_salt() -> None:

@@ -174,6 +174,7 @@ class SecureElement:
         self._clock = clock
         self._timing = timing
         self._counter: AttemptCounter = SpendFirst()
+        self._drawn: frozenset[Slot] = frozenset()  # whose spare is new, and was never live
         self._key: Ed25519PrivateKey | None = None
         self._identity = b""
 
@@ -185,6 +186,7 @@ class SecureElement:
     def power_on(self, counter: AttemptCounter) -> None:
         """Begin with an attempt counter that remembers nothing outside the element."""
         self._counter = counter
+        self._drawn = frozenset()
 
     def attempt(self, request: AttemptRequest) -> Answers | None:
         """Spend a try and answer one guess; None when there is no try left."""
@@ -219,12 +221,16 @@ class SecureElement:
             slot: replace(self.state.slots[slot], spare=secret) for slot, secret in secrets.items()
         }
         self._cells.commit("draw spare", self.state.with_slots(slots))
+        self._drawn |= frozenset(secrets)
 
     def spare_answer(self, slot: Slot, stretched_pin: bytes) -> bytes:
-        """Return what the spare secret answers; raise ValueError where none was drawn."""
+        """Return what the spare secret answers; raise ValueError where none was drawn.
+
+        One that was live before a commit is not asked: its old PIN could be guessed at no cost.
+        """
         self._charge()
         spare = self.state.slots[slot].spare
-        if spare is None:
+        if spare is None or slot not in self._drawn:
             raise ValueError(f"slot {slot.name} has no spare secret")
         return hmac.digest(spare, stretched_pin, "sha256")
 
@@ -248,7 +254,7 @@ class SecureElement:
         """
         self._charge()
         state = self.state
-        if any(state.slots[slot].spare is None for slot in slots):
+        if any(state.slots[slot].spare is None or slot not in self._drawn for slot in slots):
             return False
         if state.refund_key is None:
             if first is None:
@@ -263,6 +269,7 @@ class SecureElement:
         for count in refill:
             state = state.with_tries(count, state.limits[count])
         self._cells.commit("commit slot", state.with_slots(changes).logged(event, head))
+        self._drawn -= frozenset(slots)
         return True
 
     def destroy_spares(self) -> None:
