@@ -186,6 +186,15 @@ def test_lock_takes_away_what_the_host_had_not_fetched_yet() -> None:
         assert (sense[2], sense[12], sense[13]) == (0x02, 0x3A, 0x00)
 
 
+def test_reset_locks_a_drive_that_the_host_unconfigured_before() -> None:
+    on = opened()
+    assert on.drive.control(SetupPacket(0x00, 9, 0, 0, 0)) == 0
+
+    on.drive.bus(BusEvent.RESET)
+
+    assert on.drive.firmware is not None and on.drive.firmware.state is State.LOCKED
+
+
 def test_reset_before_configuration_is_part_of_enumeration() -> None:
     on = opened("keypad")
     firmware = on.drive.firmware

@@ -126,7 +126,8 @@ def _clip(answer: bytes, length: int) -> bytes:
 class MassStorageDevice:
     """The UsbFunction of one drive: one configuration, one interface, two bulk endpoints.
 
-    `events` hears of every bus event, and whether the device was configured when it came.
+    `events` hears of every bus event, and whether a host had configured the device by then; one
+    that was configured and is no longer (SET CONFIGURATION 0) was in use, and counts.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class MassStorageDevice:
         self._clip = clip
         self._is_attached = False
         self._is_configured = False
+        self._was_configured = False  # since it was attached or reset
         self._is_awaited = False  # a transfer was answered NAK since the last call to `_ready`
         self._ready: tuple[Callable[[], None], ...] = ()
 
@@ -154,9 +156,9 @@ class MassStorageDevice:
 
     def bus(self, event: BusEvent) -> None:
         """Take notice of a bus event; ATTACH, RESET and DETACH leave it unconfigured."""
-        was_configured = self._is_configured
+        was_configured = self._was_configured
         if event in (BusEvent.ATTACH, BusEvent.RESET, BusEvent.DETACH):
-            self._is_configured = False
+            self._is_configured = self._was_configured = False
             self._bulk_only.restart()
         if event is BusEvent.ATTACH:
             self._is_attached = True
@@ -252,6 +254,7 @@ class MassStorageDevice:
         if value not in (0, CONFIGURATION):
             return Handshake.STALL
         self._is_configured = value == CONFIGURATION
+        self._was_configured |= self._is_configured
         self._bulk_only.restart()
         return 0
 
