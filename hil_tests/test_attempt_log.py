@@ -1,6 +1,7 @@
 """The attempt log: a ring that folds, and proofs that nothing is missing from it."""
 
 import contextlib
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,8 +9,9 @@ import pytest
 
 from firmware_model import profiles
 from firmware_model.emulated_drive import EmulatedDrive
+from firmware_model.firmware.layout import Layout
 from firmware_model.hardware.entropy import SeededNoise
-from firmware_model.wire.attempt_log import Event
+from firmware_model.wire.attempt_log import KINDS, Checkpoint, Event
 from firmware_model.wire.native import Role
 from hil_tests.actions import PINS
 from hil_tests.bench.bench import Bench
@@ -195,6 +197,32 @@ def test_checkpoint_of_another_drive_is_not_proved() -> None:
 
     with pytest.raises(LogNotProved, match="checkpoint is not signed"):
         replace(log, checkpoint=another).prove(evidence)
+
+
+CHECKPOINT = Checkpoint(1 << 63, bytes(32), (1 << 31,) * KINDS, bytes(64)).encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "sequence", "page"),
+    [(0xA1, 2**64 - 1, bytes(40)), (0xA2, 9, CHECKPOINT), (0xA2, 9, b"")],
+    ids=["record with the last number", "checkpoint that nobody signed", "empty checkpoint"],
+)
+def test_forged_page_in_the_ring_stops_neither_the_drive_nor_its_log(
+    kind: int, sequence: int, page: bytes
+) -> None:
+    on = bench()
+    on.host().set_pin(PINS[0])
+    on.drive.power_off()
+    image = on.drive.board.flash_image()
+    record = struct.pack(">BQQ", kind, sequence, 1 << 40).ljust(32, b"\xff")
+    last_of_ring = Layout.of(PROFILE.policy).data_block - 1
+    image.cells.append(last_of_ring, [page], [record])
+    on.restart(on.drive.with_board(on.drive.board.with_flash(image)))
+    on.drive.power_on()
+
+    guess(on, 60)
+
+    assert on.host().log().checkpoint is not None
 
 
 def test_evidence_is_over_the_askers_own_nonce() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import random
+import struct
 
 import pytest
 from hypothesis import given, settings
@@ -134,6 +135,17 @@ def test_any_bytes_in_a_page_mount(spare: bytes, data: bytes) -> None:
     translation.write(0, page(1), 0xFF)
 
     assert held(translation)[0] == page(1)
+
+
+def test_page_that_claims_the_last_sequence_number_stops_no_write() -> None:
+    flash = Flash()
+    record = struct.pack(">BIIIQ", 0xD1, 0xFF, 0, 0, 2**64 - 1)
+    program(flash.nand, FIRST * SHAPE.pages_per_block, page(0), record)
+
+    translation = flash.mounted()
+    translation.write(0, page(1), 0xFF)
+
+    assert held(flash.mounted()) == {0: page(1)}
 
 
 def test_page_outside_the_volume_is_refused() -> None:

@@ -8,6 +8,7 @@ checkpoint with counts by kind, so that no attempt is ever forgotten.
 from collections import Counter
 from typing import Final
 
+from firmware_model.firmware import crypto
 from firmware_model.firmware.record_ring import SPARE_BLOCKS, RecordRing
 from firmware_model.hardware.clock import Clock
 from firmware_model.hardware.nand import Nand
@@ -109,10 +110,12 @@ class AttemptLog:
     def _take_checkpoint(self, page: int) -> None:
         data = self._nand.read(page) or b""
         try:
-            self.checkpoint = Checkpoint.decode(data[: Checkpoint.SIZE])
+            found = Checkpoint.decode(data[: Checkpoint.SIZE])
         except DecodeError:
             return
-        self._checkpoint_page = page
+        # One that the drive never signed would decide what is folded and overwritten.
+        if crypto.is_signed(self._element.identity, found.signature, found.signed_bytes()):
+            self.checkpoint, self._checkpoint_page = found, page
 
     def _base_needed(self, number: int) -> int | None:
         """Return up to which record the log must be folded before `number` is written, if at all.

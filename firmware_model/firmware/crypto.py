@@ -7,7 +7,9 @@ and PBKDF2 are the standard library's, which is the same OpenSSL reached by a sh
 import hashlib
 import hmac
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import keywrap
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -105,6 +107,15 @@ def argon2id(
         ad=associated_data,
         secret=secret,
     ).derive(pin)
+
+
+def is_signed(public_key: bytes, signature: bytes, message: bytes) -> bool:
+    """Tell whether `signature` over `message` is by the key of `public_key` (Ed25519, RFC 8032)."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def sha256(data: bytes) -> bytes:
