@@ -81,6 +81,7 @@ class OpenOnly:
         self._mek: bytearray | None = None
 
     def hold(self, mek: bytes) -> None:
+        self.release()
         self._mek = bytearray(mek)
 
     def release(self) -> None:
