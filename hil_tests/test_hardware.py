@@ -52,6 +52,17 @@ def test_cut_at_a_step_lets_exactly_the_steps_before_it_happen(number: int) -> N
     assert not supply.is_on
 
 
+def test_effect_that_a_cut_prevented_is_named_until_counting_begins_anew() -> None:
+    supply = Supply()
+    supply.cut_at(2)
+    supply.announce("page", 3)
+    assert supply.cut_name == "page"
+
+    supply.begin()
+
+    assert supply.cut_name is None
+
+
 def test_nothing_happens_without_power() -> None:
     supply = Supply()
     supply.power_off()
