@@ -231,7 +231,13 @@ def _timing(reader: "_Table") -> Timing:
         for each in fields(Timing)
     }
     reader.refuse_others()
-    return Timing(**given)
+    timing = Timing(**given)
+    if timing.attempt_us < timing.longest_attempt_us:
+        raise ProfileError(
+            f"timing.attempt_us is {timing.attempt_us}, and the duress PIN takes"
+            f" {timing.longest_attempt_us}: it could be told from a wrong one"
+        )
+    return timing
 
 
 def capacity_bytes(text: str) -> int:

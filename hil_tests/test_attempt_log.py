@@ -162,6 +162,25 @@ def test_duress_pin_at_the_last_try_is_logged_as_one_and_answered_as_a_wrong_one
     assert events[1] == ([Event.ERASE_LIMIT] if at_limit == "erase" else [])
 
 
+def test_longest_attempt_is_as_long_as_its_timing_says() -> None:
+    on = bench()
+    on.drive.board.timing = replace(on.drive.board.timing, attempt_us=0)
+    on.host().set_pin(PINS[0])
+    on.host().unlock(PINS[0])
+    on.host().set_pin(PINS[3], "duress")
+    on.host().lock()
+    firmware, board = on.drive.firmware, on.drive.board
+    assert firmware is not None
+    assert firmware.log.first == 0  # no fold comes in between
+    began_us = board.clock.now_us
+
+    firmware.unlock(Role.USER, PINS[3].encode())
+
+    # One of the two key blocks holds nothing, and is not erased.
+    took_us = board.clock.now_us - began_us
+    assert took_us == board.timing.longest_attempt_us - board.timing.block_erase_us
+
+
 def forged(log: AttemptLog) -> dict[str, AttemptLog]:
     records = log.records
     changed = replace(records[3], event=Event.BOOT)

@@ -49,6 +49,7 @@ def test_reference_profiles_are_what_the_documents_say() -> None:
         ("lock_on_reset", 1, "lock_on_reset: 1 is not true or false"),
         ("usb.vendor", "much too long", "usb.vendor"),
         ("timing.kdf_us", -1, "timing.kdf_us"),
+        ("timing.kdf_us", 390_000, "timing.attempt_us is 400000, and the duress PIN takes 407600"),
         ("colour", "red", "unknown key colour"),
         ("usb", "fast", "usb is a table"),
     ],

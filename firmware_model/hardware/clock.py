@@ -16,6 +16,12 @@ class Timing:
     boot_us: int = 40_000
     attempt_us: int = 400_000  # a failed attempt, whatever failed and whatever it led to
 
+    @property
+    def longest_attempt_us(self) -> int:
+        """What an attempt takes that ends in an erase: guess, verdict, end of all secrets."""
+        flash_us = 2 * self.page_program_us + 2 * self.block_erase_us  # two records, two key blocks
+        return self.kdf_us + 3 * self.element_us + flash_us
+
 
 class Clock:
     """A counter of microseconds that goes on while the drive is without power."""
