@@ -30,6 +30,7 @@ from hil_tests.runs import (
     shortened,
 )
 from hil_tests.steps import Capability, Step
+from hil_tests.steps import Outcome as StepOutcome
 
 EXAMPLES: Final = {"survey": 0, "quick": 60, "standard": 600, "deep": 20_000}
 DEPTHS: Final = tuple(EXAMPLES)
@@ -44,6 +45,7 @@ class Tally:
     """What an evaluation has done so far."""
 
     runs: Counter[str] = field(default_factory=Counter)  # of a property's own scenarios
+    spoiled: Counter[str] = field(default_factory=Counter)  # those in which the drive broke down
     failures: dict[str, list[Failure]] = field(default_factory=dict)
     steps: int = 0
     cuts: int = 0  # every durable step of
@@ -103,8 +105,16 @@ def _run_scenarios(
         tally.runs[property_.id] += 1
         is_own = any(failure.property_id == property_.id for failure in failures)
         if failures and not is_own:
-            tally.add(*run_until_failure(target.bench(), actions, (property_,)))
+            steps, failures = run_until_failure(target.bench(), actions, (property_,))
+            tally.add(steps, failures)
+        tally.spoiled[property_.id] += any(_spoils(step, target) for step in steps)
     progress("scenarios", len(plan), len(plan))
+
+
+def _spoils(step: Step, target: Target) -> bool:
+    """Whether what follows a step says little: the drive did not do what every drive does."""
+    is_broken = step.outcome in (StepOutcome.FAULT, StepOutcome.CRASH)
+    return is_broken or (step.was_refused and "PIN" in target.facts.features)
 
 
 def _cut_everywhere(target: Target, tally: Tally, progress: Progress) -> None:
@@ -202,6 +212,9 @@ def _verdict(
     elif property_.id in findings:
         outcome = Outcome.FAILED
         reason = f"as its profile expects: {expected}" if expected is not None else ""
+    elif tally.spoiled[property_.id] == tally.runs[property_.id]:
+        outcome = Outcome.NOT_EXERCISED
+        reason = "the drive broke down in every run that was to show it"
     elif expected is not None:
         reason = "its profile expects it to fail"
     return Verdict(

@@ -37,6 +37,9 @@ class Outcome(Enum):
     CRASH = "crash of the firmware"
 
 
+REFUSALS = (Outcome.WRONG_PIN, Outcome.REFUSED, Outcome.NOT_SUPPORTED)
+
+
 @dataclass(frozen=True, slots=True)
 class Mismatch:
     """What was seen and fits no world. Facets: outcome, state, tries, data."""
@@ -66,6 +69,7 @@ class Step:
     is_tampered: bool = False  # the flash was exchanged earlier: the owner's promises are off
     erased_by: str | None = None  # limit, duress or command, once every world is erased
     is_refused_by_all: bool = False  # every world refuses this command
+    may_be_refused: bool = False  # some world does
     time_us: int = 0  # model time the step took
     step_names: tuple[str, ...] = ()  # durable effects, in order
     bus: tuple[bytes, ...] = ()  # every payload that crossed the bus
@@ -89,6 +93,15 @@ class Step:
         """Whether a command was refused that every drive must obey."""
         wrong = self.mismatch("outcome")
         return wrong is not None and wrong.seen != "ok"
+
+    @property
+    def undone(self) -> str | None:
+        """Why the drive did not let the bench do what any drive must; None where it did."""
+        is_broken = self.outcome in (Outcome.FAULT, Outcome.CRASH)
+        if is_broken or (self.outcome in REFUSALS and not self.may_be_refused):
+            return f"{self.outcome.value} {self.detail}".rstrip()
+        reason: str | None = self.seen.get("undone")
+        return reason
 
     def line(self) -> str:
         """Return the step as one line for people."""

@@ -255,7 +255,8 @@ def write_ways(bench: Bench, step: Step) -> None:
         return
     try:
         before = bench.host().read(0, 1)
-    except CommandRefused:
+    except CommandRefused as refused:
+        step.seen["undone"] = f"block 0 can't be read: {refused}"
         return
     new = bytes(i * 7 + 3 & 0xFF for i in range(BLOCK_BYTES))
     written = []

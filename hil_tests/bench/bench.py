@@ -247,11 +247,14 @@ class Bench:
         may_lock = verb == MAY_LOCK
         verb = "lock" if may_lock else verb
         before = oracle.branches
+        if step.outcome in (Outcome.FAULT, Outcome.CRASH):
+            self._judge_broken(step, verb, *args)
         oracle.act(verb, *args, was_cut=was_cut, may_fail=step.is_tampered)
         if may_lock:
             oracle.branches += tuple((None, world) for _, world in before)
         told = {success for success, _ in oracle.branches}
         step.is_refused_by_all = told == {False}
+        step.may_be_refused = False in told
         success = _TOLD.get(step.outcome, False)
         if success is not None and not oracle.narrow(lambda s, w: s in (None, success)):
             expected = tuple("ok" if each else "refused" for each in told if each is not None)
@@ -261,6 +264,13 @@ class Bench:
                 oracle.branches = tuple((s, replace(w, data={})) for s, w in oracle.branches)
         self._look(step)
         self._note_erase(step)
+
+    def _judge_broken(self, step: Step, verb: str, *args: Any) -> None:
+        """No answer at all is no answer to a command that every drive must obey."""
+        promised = replace(self.oracle)
+        promised.act(verb, *args)
+        if all(success for success, _ in promised.branches):
+            step.mismatches.append(Mismatch("outcome", ("ok",), step.outcome.value))
 
     def _look(self, step: Step) -> None:
         """Ask the drive for its state, and compare."""

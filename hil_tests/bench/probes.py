@@ -17,9 +17,10 @@ from hil_tests.actions import IMPOSSIBLE_PINS, PIN_TABLE, PINS
 from hil_tests.bench import owner
 from hil_tests.bench.bench import Bench, forked
 from hil_tests.content import BLOCK_BYTES, ContentIndex, find_needles, pin_needles
+from hil_tests.oracle import World
 from hil_tests.steps import Step
 from host_driver.attempt_log import attempts
-from host_driver.errors import DriveError, WrongPin
+from host_driver.errors import CommandRefused, DriveError, WrongPin
 
 CHUNK_BLOCKS: Final = 2048  # of the register, in one WRITE
 OWN_NUMBERS: Final = 100_000  # content that is none of the register's has numbers from here on
@@ -81,9 +82,11 @@ def search_bus(bench: Bench, step: Step) -> None:
 def store_register(bench: Bench, step: Step) -> None:
     """Store the whole content in a copy of the drive, take its power, and search its flash."""
     copy, content = forked(bench), bench.content
-    pin = next(iter(PINS))
+    pin, has_pin = PINS[0], bench.facts.dialect != "none"
+    if has_pin and not all(_may_write(world, pin) for world in bench.worlds):
+        return
     try:
-        if copy.host().dialect != "none":
+        if has_pin:
             copy.host().unlock(pin)
         blocks = min(content.block_count, bench.facts.block_count)
         for first in range(0, blocks, CHUNK_BLOCKS):
@@ -91,13 +94,17 @@ def store_register(bench: Bench, step: Step) -> None:
             copy.host().write(first, content.blocks(first, last - first))
         copy.host().flush()
     except DriveError as refused:
-        step.detail = f"not stored: {refused}"
+        step.seen["undone"] = f"not stored: {refused}"
         return
     copy.drive.power_off()
     step.seen["searched_bytes"] = blocks * BLOCK_BYTES
     found = content_in(copy.drive.board, content.data)
     if found:
         step.seen["content_in_flash"] = found[:8]
+
+
+def _may_write(world: World, pin: str) -> bool:
+    return world.pins.get("user") == pin and world.tries["user"] > 0 and not world.is_read_only
 
 
 def inspect_cipher(bench: Bench, step: Step) -> None:
@@ -162,7 +169,7 @@ def reprovision(bench: Bench, step: Step, units: int) -> None:
         firmware = unit.drive.firmware
         mek = firmware.access.mek if firmware is not None else None
         if mek is None:
-            return
+            raise CommandRefused("its PIN was taken, and it has no key")
         for key in (mek, mek[:32], mek[32:]):
             if key in seen:
                 repeated.append(f"{name} has the key of {seen[key]}")
@@ -180,7 +187,7 @@ def reprovision(bench: Bench, step: Step, units: int) -> None:
                 if repeated:
                     step.seen["same_key_after_erase"] = repeated[0]
         except DriveError as refused:
-            step.detail = f"unit {number}: {refused}"
+            step.seen["undone"] = f"unit {number}: {refused}"
             return
     if repeated:
         step.seen["repeated_keys"] = repeated[:4]

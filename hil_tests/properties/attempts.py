@@ -150,7 +150,11 @@ PROPERTIES = (
         id="try-is-spent-before-pin-is-looked-at",
         sentence="Whatever can be seen before the try is spent is the same for right and wrong.",
         block=Block.LIMIT,
-        check=found("told_before_spent", "a wrong attempt that cost nothing differs from a right"),
+        check=found(
+            "told_before_spent",
+            "a wrong attempt that cost nothing differs from a right",
+            "compare_cuts",
+        ),
         scenarios=lambda facts: [join(LOST, "compare_cuts-user-1-0")],
         requirements=LIMIT_ROWS,
         weaknesses=("counter-after-check",),

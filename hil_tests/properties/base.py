@@ -70,13 +70,18 @@ def join(*parts: str) -> str:
     return ",".join(part for part in parts if part)
 
 
-def found(key: str, sentence: str) -> Check:
-    """Return a check that fails when a verb reported anything under `key`."""
+def found(key: str, sentence: str, *probes: str) -> Check:
+    """Return a check that fails when a verb reported anything under `key`.
+
+    It fails too where one of `probes`, the verbs that look for it, could not be done: a drive
+    that lets nobody look has not passed.
+    """
 
     def check(step: Step) -> str | None:
         reported = step.seen.get(key)
         if not reported:
-            return None
+            is_undone = step.verb in probes and step.undone
+            return f"{step.action} could not be done: {step.undone}" if is_undone else None
         shown = "; ".join(reported[:4]) if isinstance(reported, list) else str(reported)
         return f"{sentence}: {shown}"
 

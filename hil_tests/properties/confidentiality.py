@@ -10,6 +10,7 @@ from hil_tests.steps import Capability, Facts, Step
 DUMP = frozenset({Capability.DUMP_FLASH})
 TRANSPLANT = frozenset({Capability.DUMP_FLASH, Capability.RESTORE_FLASH, Capability.SECOND_UNIT})
 PIN_DRIVE = frozenset({"PIN"})
+_REPLAYED = ("record_unlock", "replay_unlock")
 NO_KEY_ROWS = ("EE/AA FPT_KYP_EXT.1", "UFD-4", "FCS_CKM.4 / _EXT.4")
 
 
@@ -63,7 +64,9 @@ PROPERTIES = (
         id="no-content-in-flash",
         sentence="No 16-byte window of the content stands in a dump of the flash.",
         block=Block.ENCRYPTION,
-        check=found("content_in_flash", "content stands in the flash"),
+        check=found(
+            "content_in_flash", "content stands in the flash", "search_flash", "store_register"
+        ),
         scenarios=_content_scenarios,
         requirements=("EE FDP_DSK_EXT.1", "UFD-6", "UFD-3", "88-3"),
         weaknesses=("access-control-only", "plaintext-cache-in-flash"),
@@ -73,7 +76,7 @@ PROPERTIES = (
         id="no-secret-in-flash",
         sentence="No PIN and no key stands in a dump of the flash, in any usual encoding.",
         block=Block.ENCRYPTION,
-        check=found("secret_in_flash", "a secret stands in the flash"),
+        check=found("secret_in_flash", "a secret stands in the flash", "search_flash"),
         scenarios=_flash_secret_scenarios,
         requirements=NO_KEY_ROWS,
         weaknesses=("plaintext-pin-stored", "dek-written-on-sleep", "key-independent-of-pin"),
@@ -84,7 +87,7 @@ PROPERTIES = (
         id="no-secret-on-bus",
         sentence="No PIN and no key crosses the bus in clear.",
         block=Block.PATHS,
-        check=found("secret_on_bus", "a secret crossed the bus"),
+        check=found("secret_on_bus", "a secret crossed the bus", "search_bus"),
         scenarios=_bus_scenarios,
         requirements=("F-SSP-1", "F-SVC-1"),
         weaknesses=("secret-readable-by-command", "device-not-authenticated-to-host"),
@@ -95,7 +98,7 @@ PROPERTIES = (
         id="ciphertext-has-no-structure",
         sentence="Equal, zero and crafted sectors give unrelated ciphertext.",
         block=Block.ENCRYPTION,
-        check=found("structure", "plaintext shows through the ciphertext"),
+        check=found("structure", "plaintext shows through the ciphertext", "inspect_cipher"),
         scenarios=lambda facts: ["set_pin-user-0,unlock-user-0,inspect_cipher"],
         requirements=("FCS_SNI_EXT.1", "UFD-3", "38E-2"),
         weaknesses=("ecb-mode", "predictable-iv", "constant-iv", "xor-obfuscation"),
@@ -105,7 +108,7 @@ PROPERTIES = (
         id="flash-in-another-drive-opens-nothing",
         sentence="A drive's flash in another unit opens with no PIN, not even the right one.",
         block=Block.ENCRYPTION,
-        check=found("opened_elsewhere", "another unit gave the content"),
+        check=found("opened_elsewhere", "another unit gave the content", "transplant"),
         scenarios=_transplant_scenarios,
         requirements=("UFD-4", "EE FCS_KYC_EXT.2"),
         weaknesses=(
@@ -121,7 +124,7 @@ PROPERTIES = (
         id="forced-verdict-opens-nothing",
         sentence="Firmware patched to call every PIN right still has no key.",
         block=Block.ENCRYPTION,
-        check=found("opened_by_patch", "patched firmware gave the content"),
+        check=found("opened_by_patch", "patched firmware gave the content", "forced_verdict"),
         scenarios=lambda facts: [join(LOST, "forced_verdict")],
         requirements=("EE FCS_KYC_EXT.2", "UFD-4", "AA/EE FCS_VAL_EXT.1.1"),
         weaknesses=("key-independent-of-pin", "debug-port-patches-verdict"),
@@ -132,7 +135,7 @@ PROPERTIES = (
         id="recorded-unlock-does-not-replay",
         sentence="The recorded bytes of an unlock open neither this drive again nor another.",
         block=Block.PATHS,
-        check=found("opened_by_replay", "a recorded unlock opened the drive"),
+        check=found("opened_by_replay", "a recorded unlock opened the drive", *_REPLAYED),
         scenarios=_replay_scenarios,
         requirements=("1667-3", "F-AUTH-6"),
         weaknesses=("static-unlock-response", "host-software-patched-check"),
@@ -143,7 +146,7 @@ PROPERTIES = (
         id="keys-are-unpredictable",
         sentence="No two provisionings and no two units share a key, whatever their time.",
         block=Block.RANDOMNESS,
-        check=found("repeated_keys", "a key came twice"),
+        check=found("repeated_keys", "a key came twice", "reprovision"),
         scenarios=lambda facts: ["reprovision-300"],
         requirements=("FCS_RBG_EXT.1", "UFD-1", "88-4"),
         weaknesses=("factory-key-predictable", "time-seeded-rng", "zero-key-after-reset"),
@@ -154,7 +157,7 @@ PROPERTIES = (
         id="stretching-is-costly",
         sentence="One guess costs what the profile says, measured at full cost.",
         block=Block.RANDOMNESS,
-        check=found("cheap_stretching", "a guess is cheap"),
+        check=found("cheap_stretching", "a guess is cheap", "measure_kdf"),
         scenarios=lambda facts: ["measure_kdf"],
         requirements=("AA FCS_PCC_EXT.1", "132-2"),
         weaknesses=("weak-kdf", "predictable-salt"),
@@ -165,7 +168,7 @@ PROPERTIES = (
         id="wrong-pins-look-alike",
         sentence="All wrong PINs, and the duress PIN, get the same answer in the same model time.",
         block=Block.PATHS,
-        check=found("differences", "wrong PINs can be told apart"),
+        check=found("differences", "wrong PINs can be told apart", "compare_wrong"),
         scenarios=lambda facts: [
             join(STORED, "set_duress-3" if "duress" in facts.features else "", "lock,compare_wrong")
         ],
@@ -178,7 +181,9 @@ PROPERTIES = (
         id="answers-hold-nothing-stale",
         sentence="Every answer has its defined length, and nothing earlier shows in its padding.",
         block=Block.PATHS,
-        check=first_of(found("stale", "an answer holds what it should not"), _is_read_back),
+        check=first_of(
+            found("stale", "an answer holds what it should not", "ask_descriptors"), _is_read_back
+        ),
         scenarios=lambda facts: [
             join(STORED, "read-0-8,ask_descriptors,lock,ask_descriptors,sweep")
         ],

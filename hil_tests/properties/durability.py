@@ -106,7 +106,8 @@ def _erase_scenarios(facts: Facts) -> Iterator[str]:
     again = "set_pin-user-0,unlock-user-0,read-0-8"
     for command in ("erase", "erase_by_code", "sanitize"):
         yield join(STORED, command, "unlock-user-0,read-0-8", again)
-    yield "set_pin-user-0,reprovision-2"
+    if "PIN" in facts.features:
+        yield "set_pin-user-0,reprovision-2"
     if Capability.RESTORE_FLASH in facts.capabilities:
         yield join(STORED, "note_flash,erase,rollback_flash,unlock-user-0,read-0-8")
         yield join(STORED, "note_flash,erase,set_pin-user-1,rollback_flash,unlock-user-0,read-0-8")
@@ -168,7 +169,9 @@ PROPERTIES = (
             _survives_erase,
             _ignores_erase,
             found("erased_data", "erased content was read back"),
-            found("same_key_after_erase", "the key of the data area outlived an erase"),
+            found(
+                "same_key_after_erase", "the key of the data area outlived an erase", "reprovision"
+            ),
         ),
         scenarios=_erase_scenarios,
         requirements=("F-ZERO-1", "88-2", "88-5", "FCS_CKM_EXT.6 / CKM.6/KEK"),
@@ -178,7 +181,9 @@ PROPERTIES = (
         id="read-only-holds",
         sentence="A read-only drive refuses every opcode that writes, and stays as it is.",
         block=Block.DURABILITY,
-        check=first_of(_writes_when_read_only, found("written", "a write-like command wrote")),
+        check=first_of(
+            _writes_when_read_only, found("written", "a write-like command wrote", "write_ways")
+        ),
         scenarios=_read_only_scenarios,
         requirements=("F-SVC-1",),
         weaknesses=("read-only-bypass",),

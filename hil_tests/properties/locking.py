@@ -173,7 +173,7 @@ PROPERTIES = (
         block=Block.PATHS,
         check=first_of(
             _obeys_stranger,
-            found("commands_that_open", "the drive opened, or changed, without a PIN"),
+            found("commands_that_open", "the drive opened, or changed, without a PIN", "sweep"),
         ),
         scenarios=_stranger_scenarios,
         requirements=("F-SVC-1", "FMT_MOF.1 (AA)"),
