@@ -128,6 +128,7 @@ VERBS: dict[str, Verb] = {
     "compare_cuts": Verb(
         (ROLE, GOOD_PIN, GOOD_PIN), "cut a wrong and a right attempt at each step"
     ),
+    "guess_near": Verb((), "try PINs that are nearly the user's, and well-known ones, on copies"),
     "measure_kdf": Verb((), "measure one attempt at full stretching cost"),
     "store_register": Verb((), "store the whole register"),
     "ask_descriptors": Verb((), "ask for every descriptor with every length"),

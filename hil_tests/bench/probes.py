@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.firmware.layout import Layout
-from firmware_model.firmware.reference import REFERENCE
 from firmware_model.hardware.board import Board
 from firmware_model.hardware.entropy import SeededNoise
 from firmware_model.wire.usb import DescriptorType
-from hil_tests.actions import IMPOSSIBLE_PINS, PIN_TABLE, PINS
+from hil_tests.actions import IMPOSSIBLE_PINS, PINS
 from hil_tests.bench import owner
 from hil_tests.bench.bench import Bench, forked
 from hil_tests.content import BLOCK_BYTES, ContentIndex, find_needles, pin_needles
 from hil_tests.oracle import World
 from hil_tests.steps import Step
 from host_driver.attempt_log import attempts
-from host_driver.errors import CommandRefused, DriveError, WrongPin
+from host_driver.errors import CommandRefused, DriveError
 
 CHUNK_BLOCKS: Final = 2048  # of the register, in one WRITE
 OWN_NUMBERS: Final = 100_000  # content that is none of the register's has numbers from here on
 KEY_BYTES_MIN: Final = 16
-CHEAP: Final = 0.5  # of what the profile's cost takes here, measured beside it
 
 
 def search_flash(bench: Bench, step: Step) -> None:
@@ -191,124 +188,6 @@ def reprovision(bench: Bench, step: Step, units: int) -> None:
             return
     if repeated:
         step.seen["repeated_keys"] = repeated[:4]
-
-
-def compare_wrong(bench: Bench, step: Step) -> None:
-    """Try wrong PINs of every kind on copies of the drive, and compare all a thief can see."""
-    known = {pin for world in bench.worlds for pin in world.pins.values()}
-    right = next((w.pins["user"] for w in bench.worlds if "user" in w.pins), PINS[0])
-    kinds = {
-        "a wrong PIN": "1029384756",
-        "a shorter one": "1029384",
-        "a longer one": "1029384756102938",
-        "the right one but for its last digit": right[:-1] + str((int(right[-1]) + 5) % 10),
-        "the start of the right one": right[:-1],
-    }
-    duress = next((w.pins["duress"] for w in bench.worlds if "duress" in w.pins), None)
-    if duress is not None:
-        kinds["the duress PIN"] = duress
-    kinds = {name: pin for name, pin in kinds.items() if pin not in known or pin == duress}
-    looks = {name: _look_of_attempt(bench, pin) for name, pin in kinds.items()}
-    first_name, first = next(iter(looks.items()))
-    differences = [
-        f"{name}: {look}, and {first_name}: {first}"
-        for name, look in looks.items()
-        if look != first
-    ]
-    if differences:
-        step.seen["differences"] = differences
-
-
-def _look_of_attempt(bench: Bench, pin: str) -> str:
-    """Return how an attempt on a copy looks from outside: answer, sizes on the bus, time."""
-    copy = forked(bench)
-    copy.host()
-    clock, payloads = copy.drive.board.clock, copy.recorder.payloads
-    began_us, first = clock.now_us, len(payloads)
-    try:
-        copy.host().unlock(pin)
-        answer = "opened"
-    except WrongPin:
-        answer = "wrong PIN"
-    except DriveError as refused:
-        answer = str(refused)
-    sizes = [len(payload) for payload in payloads[first:]]
-    return f"{answer} after {clock.now_us - began_us} us, transfers of {sizes}"
-
-
-def compare_cuts(bench: Bench, step: Step, role: str, wrong: int, right: int) -> None:
-    """Cut a wrong and a right attempt at each step: before the try is spent, they must be alike."""
-    if not all(role in world.pins for world in bench.worlds):
-        return
-    spent_at = None
-    for cut in range(1, 40):
-        names, tries, is_on = _cut_attempt(bench, role, wrong, cut)
-        others, _, _ = _cut_attempt(bench, role, right, cut)
-        before = bench.status()
-        count = owner_count(role)
-        if before is not None and tries is not None and tries < before.tries[count]:
-            spent_at = cut
-            break
-        if names != others:
-            step.seen["told_before_spent"] = f"at step {cut}: {names} for wrong, {others} for right"
-            return
-        if is_on:
-            break
-    if spent_at is None:
-        step.seen["told_before_spent"] = "a wrong attempt spends no try at all"
-
-
-def owner_count(role: str) -> int:
-    """Return where a role's tries stand in a status."""
-    return {"user": 0, "admin": 1}[role]
-
-
-def _cut_attempt(
-    bench: Bench, role: str, pin: int, cut: int
-) -> tuple[tuple[str, ...], int | None, bool]:
-    """Return steps and time of a cut attempt, the tries left after it, and whether it ended."""
-    copy = forked(bench)
-    copy.host()
-    board = copy.drive.board
-    board.supply.begin()
-    began_us = board.clock.now_us
-    copy.drive.cut_at(cut)
-    try:
-        copy.host().unlock(PIN_TABLE[pin], role)
-    except DriveError:
-        copy.reconnect()
-    is_on = copy.drive.is_on
-    passed_us = board.clock.now_us - began_us
-    names = (*board.supply.names, f"cut before: {board.supply.cut_name}", f"{passed_us} us")
-    copy.drive.cut_at(None)
-    if not is_on:
-        copy.drive.power_on()
-        copy.reconnect()
-    status = copy.status()
-    return names, None if status is None else status.tries[owner_count(role)], is_on
-
-
-def measure_kdf(bench: Bench, step: Step) -> None:
-    """Measure one stretching at the profile's cost beside the reference's at the same cost."""
-    iterations = bench.facts.kdf_iterations
-    part = bench.drive.parts.get("stretching", REFERENCE["stretching"])
-    used = _seconds(part().stretch, iterations)
-    reference = _seconds(REFERENCE["stretching"]().stretch, iterations)
-    step.seen["kdf_iterations"] = iterations
-    if used < CHEAP * reference:
-        share = used / reference
-        step.seen["cheap_stretching"] = f"{share:.3f} of {iterations} iterations of PBKDF2"
-
-
-def _seconds(stretch: object, iterations: int) -> float:
-    """Return processor time of one stretching: the least of two."""
-    assert callable(stretch)
-    times = []
-    for _ in range(2):
-        began = time.process_time()
-        stretch(PINS[0].encode(), bytes(32), iterations)
-        times.append(time.process_time() - began)
-    return min(times)
 
 
 def evidence(bench: Bench, step: Step) -> None:

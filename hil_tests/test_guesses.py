@@ -1,0 +1,54 @@
+"""What a thief tries who knows people, vendors and careless comparisons."""
+
+from pathlib import Path
+
+import pytest
+
+from hil_tests.actions import PINS, parse_steps
+from hil_tests.bench.guesses import near_pins
+from hil_tests.properties import BY_ID
+from hil_tests.runs import Target, fails
+
+PARTS = """
+from firmware_model.firmware.reference import Pbkdf2
+
+
+class Looks(Pbkdf2):
+    part = "stretching"
+
+
+class AtTwelveDigits(Looks):
+    def stretch(self, pin, salt, iterations):
+        return super().stretch(pin[:12], salt, iterations)
+
+
+class AtNoOrder(Looks):
+    def stretch(self, pin, salt, iterations):
+        return super().stretch(bytes(sorted(pin)), salt, iterations)
+
+
+class AtValue(Looks):
+    def stretch(self, pin, salt, iterations):
+        return super().stretch(pin.lstrip(b"0"), salt, iterations)
+"""
+
+
+@pytest.mark.parametrize("name", ["AtTwelveDigits", "AtNoOrder", "AtValue"])
+def test_careless_comparison_opens_for_a_pin_that_nobody_set(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "parts.py"
+    path.write_text(PARTS, "utf-8")
+    property_ = BY_ID["wrong-pin-opens-nothing"]
+    steps = parse_steps("set_pin-user-0,guess_near")
+
+    found = fails(Target(f"model:native+{path}:{name}"), property_, steps)
+
+    assert found is not None and "nobody set" not in found.said
+    assert fails(Target("model:native"), property_, steps) is None
+
+
+@pytest.mark.parametrize("right", PINS)
+def test_near_pins_are_many_and_never_the_right_one(right: str) -> None:
+    near = near_pins(right)
+
+    assert right not in near.values()
+    assert len(set(near.values())) > 3 * len(right) - 6
