@@ -1,8 +1,8 @@
 """A whole drive: board, firmware and USB function, and the hands of an operator beside it.
 
 The firmware lives from power-up to the loss of power. When supply fails in the middle of anything,
-the firmware object is thrown away and the board stays; nobody outside sees more than a drive that
-no longer answers.
+or a part of somebody else's crashes, the firmware object is thrown away and the board stays; nobody
+outside sees more than a drive that no longer answers.
 """
 
 import hashlib
@@ -18,7 +18,13 @@ from firmware_model.firmware.keypad_entry import KeypadEntry
 from firmware_model.firmware.layout import Layout
 from firmware_model.firmware.logical_unit import Identity, LogicalUnit
 from firmware_model.firmware.native import NativeChannels
-from firmware_model.firmware.parts import PartClass, Parts, check_fit, make_parts
+from firmware_model.firmware.parts import (
+    ERRORS_OF_CODE,
+    PartClass,
+    Parts,
+    check_fit,
+    make_parts,
+)
 from firmware_model.firmware.plain import PlainController
 from firmware_model.firmware.policy import Policy
 from firmware_model.firmware.reference import REFERENCE
@@ -26,6 +32,7 @@ from firmware_model.hardware.board import Board
 from firmware_model.hardware.element_state import ElementState
 from firmware_model.hardware.entropy import Entropy, NoiseSource, random_digits
 from firmware_model.hardware.keypad import Leds, keys
+from firmware_model.hardware.sedfile import SedFileError
 from firmware_model.hardware.supply import PowerCut, Torn
 from firmware_model.profiles import Profile
 from firmware_model.usb.bulk_only import BulkOnly
@@ -35,6 +42,7 @@ from firmware_model.wire.native import Entry
 from firmware_model.wire.sense import LOCKED, MEDIUM_CHANGED
 from firmware_model.wire.usb import SetupPacket
 
+ENDS: Final = (PowerCut, *ERRORS_OF_CODE)  # of a firmware's life
 RESET_CODE_DIGITS: Final = 32  # 106 bits: no guess is worth counting
 
 
@@ -95,6 +103,7 @@ class EmulatedDrive:
         self.policy = profile.policy
         if kdf_iterations is not None:
             self.policy = replace(profile.policy, kdf_iterations=kdf_iterations)
+        self.crashes: list[str] = []  # of parts that aren't the reference's, in copies too
         self.firmware: Firmware | None = None  # None without power, and on a plain drive
         self._device: MassStorageDevice | None = None
         self._bulk_only: BulkOnly | None = None
@@ -127,6 +136,7 @@ class EmulatedDrive:
         """Return a drive of this profile and these parts on another board, without power."""
         other = EmulatedDrive(board, self.profile, self.parts)
         other.policy = self.policy
+        other.crashes = self.crashes
         return other
 
     @property
@@ -148,8 +158,8 @@ class EmulatedDrive:
         self.board.supply.power_on()
         try:
             self._boot()
-        except PowerCut:
-            self._lose_power()
+        except ENDS as end:
+            self._end(end)
 
     def power_off(self) -> None:
         """Take supply away."""
@@ -189,8 +199,8 @@ class EmulatedDrive:
         try:
             for key in pressed:
                 self.board.keypad.press(key)
-        except PowerCut:
-            self._lose_power()
+        except ENDS as end:
+            self._end(end)
 
     def leds(self) -> dict[str, str]:
         """Return what each light does: off, on or blink."""
@@ -211,8 +221,8 @@ class EmulatedDrive:
             return Handshake.DETACHED
         try:
             return self._device.control(setup, data)
-        except PowerCut:
-            return self._lose_power()
+        except ENDS as end:
+            return self._end(end)
 
     def transfer_out(self, endpoint: int, data: bytes, stream: int = 0) -> int | Handshake:
         """Take a transfer from the host."""
@@ -220,8 +230,8 @@ class EmulatedDrive:
             return Handshake.DETACHED
         try:
             return self._device.transfer_out(endpoint, data, stream)
-        except PowerCut:
-            return self._lose_power()
+        except ENDS as end:
+            return self._end(end)
 
     def transfer_in(self, endpoint: int, length: int, stream: int = 0) -> bytes | Handshake:
         """Give a transfer to the host."""
@@ -229,8 +239,8 @@ class EmulatedDrive:
             return Handshake.DETACHED
         try:
             return self._device.transfer_in(endpoint, length, stream)
-        except PowerCut:
-            return self._lose_power()
+        except ENDS as end:
+            return self._end(end)
 
     def cancel(self, endpoint: int, stream: int = 0) -> None:
         """Forget a transfer that was answered NAK."""
@@ -255,8 +265,8 @@ class EmulatedDrive:
             return
         try:
             self._device.bus(event)
-        except PowerCut:
-            self._lose_power()
+        except ENDS as end:
+            self._end(end)
 
     def _boot(self) -> None:
         parts = make_parts({**REFERENCE, **self.parts})
@@ -296,6 +306,15 @@ class EmulatedDrive:
         """Have nothing of a medium that closes wait for the host."""
         if self._bulk_only is not None and self._bulk_only.drop_data():
             unit.refuse_late(LOCKED)
+
+    def _end(self, end: BaseException) -> Handshake:
+        """Power was cut, or a part crashed; a crash of the model or its file is nobody's part."""
+        if not isinstance(end, PowerCut):
+            if not self.parts or isinstance(end, SedFileError):
+                raise end
+            self.crashes.append(f"{type(end).__name__}: {end}")
+            self.board.supply.power_off()
+        return self._lose_power()
 
     def _lose_power(self) -> Handshake:
         """Throw the firmware away: nothing of it survives."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     precondition,
@@ -17,7 +18,7 @@ from hypothesis.stateful import (
 from hil_tests.actions import MALFORMED_KINDS, PIN_TABLE, PINS, Action, parse_steps
 from hil_tests.bench.bench import Bench
 from hil_tests.properties.base import LOST, Property
-from hil_tests.runs import Failure, Target, judge
+from hil_tests.runs import Failure, Target, UnsteadyDrive, judge
 from hil_tests.steps import Step
 
 # Where every example begins: provisioned, with content, without power for a moment.
@@ -150,7 +151,10 @@ def beginning_of(target: Target) -> tuple[Bench, list[Step]]:
 def search(
     target: Target, properties: Sequence[Property], examples: int
 ) -> tuple[Failure | None, int]:
-    """Run the machine; return the failure it ended in, if any, and how many steps it ran."""
+    """Run the machine; return the failure it ended in, if any, and how many steps it ran.
+
+    Raises UnsteadyDrive where the same example went one way and then another, and broke nothing.
+    """
     bench, steps = beginning_of(target)
 
     class Machine(DriveMachine):
@@ -160,9 +164,11 @@ def search(
     Machine.__name__ = "DriveMachine"
     try:
         run_state_machine_as_test(Machine, settings=machine_settings(examples))
-    except PropertyBroken:
+    except (PropertyBroken, Flaky) as ended:
         found = Machine.last_failure
-        assert found is not None
+        if found is None:
+            told = f"{target.url} does not do the same twice, so nothing can be said of it"
+            raise UnsteadyDrive(told) from ended
         return Failure(found.property_id, found.said, (*steps, *found.steps)), Machine.steps_run
     return None, Machine.steps_run
 
@@ -176,6 +182,7 @@ def machine_settings(examples: int) -> settings:
         database=None,
         deadline=None,
         print_blob=False,
+        verbosity=Verbosity.quiet,  # what is printed is the report
         # `runs.shortened` leaves out whole steps: far sooner done than shrinking what was drawn.
         phases=(Phase.generate,),
         report_multiple_bugs=False,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from hil_tests.actions import Action, parse_action, parse_steps
 from hil_tests.properties.base import LOST, STORED, Property, join, times
-from hil_tests.runs import Failure, Target, applicable, run_until_failure
+from hil_tests.runs import Failure, Target, UnsteadyDrive, applicable, run_until_failure
 from hil_tests.steps import Facts, Outcome
 
 
@@ -95,8 +95,9 @@ def sweep(target: Target, scenario: CutScenario, properties: Sequence[Property])
         ran, broken = run_until_failure(target.bench(), scenario.actions(cut), properties)
         failures += broken
         if not broken and ran[scenario.index].outcome is not Outcome.CUT:
-            raise AssertionError(
-                f"{scenario.name}: the cut at step {cut} of {names} did not happen"
+            raise UnsteadyDrive(
+                f"{target.url} does not do the same twice, so nothing can be said of it: in"
+                f" {scenario.name!r}, step {cut} of {len(names)} did not come again"
             )
     return Swept(scenario, names, tuple(failures))
 

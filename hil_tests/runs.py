@@ -21,6 +21,10 @@ TEST_KDF_ITERATIONS = 1  # in runs; one property measures the cost that the prof
 SEED = b"sedlab evaluation"
 
 
+class UnsteadyDrive(ValueError):
+    """A drive that was made twice and went through the same did not do the same: no verdict."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A property that did not hold, at the last of some steps."""

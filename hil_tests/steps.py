@@ -60,6 +60,7 @@ class Step:
     number: int  # 1 is the first of the run
     action: Action
     before: tuple[World, ...]
+    state_before: str | None = None  # as the drive last told it
     outcome: Outcome = Outcome.OK
     detail: str = ""  # the refusal or fault, in a line
     tries_told: int | None = None  # what a wrong-PIN answer said

@@ -228,5 +228,6 @@ def transport_to(drive: EmulatedDrive, backend: IBackend) -> CommandTransport:
     usb_id = drive.profile.usb
     device = usb.core.find(backend=backend, idVendor=usb_id.vendor_id, idProduct=usb_id.product_id)
     if device is None:
-        raise Disconnected("the drive does not answer: it lost power while it started")
+        crashed = "".join(f", and its firmware crashed: {each}" for each in drive.crashes[-1:])
+        raise Disconnected(f"the drive does not answer: it lost power while it started{crashed}")
     return BulkOnlyTransport(device)

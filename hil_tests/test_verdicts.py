@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from hil_tests.actions import parse_steps
 from hil_tests.content import Content
-from hil_tests.evaluate import evaluate
+from hil_tests.evaluate import evaluate, replay
+from hil_tests.power import CutScenario, sweep
+from hil_tests.properties.base import LOST, STORED
 from hil_tests.report.values import Outcome
-from hil_tests.runs import Target
+from hil_tests.runs import Target, UnsteadyDrive
 
 CONTENT = Content("a few blocks", bytes((i * i + 7 * i + i // 251) & 0xFF for i in range(64 << 9)))
 
@@ -63,6 +66,7 @@ def test_drive_that_never_opens_passes_nothing_that_needs_it_open(parts: Path) -
         "enumerates-as-told",
         "locked-drive-gives-no-data",  # it gives none before it has a PIN
         "stretching-is-costly",
+        "wrong-pin-opens-nothing",  # nothing does
     }
 
 
@@ -81,3 +85,83 @@ def test_probe_that_a_drive_prevents_is_no_pass(
     assert [found[property_id] for property_id in property_ids] == [Outcome.FAILED] * len(
         property_ids
     )
+
+
+@pytest.mark.parametrize(
+    ("defect", "property_id", "steps"),
+    [
+        # It was open before: no PIN opened it.
+        (
+            "session-survives-usb-reset",
+            "wrong-pin-opens-nothing",
+            "set_pin-user-0,unlock-user-0,reset,unlock-admin-1",
+        ),
+        # It was the duress PIN that should have erased it, not the last try.
+        (
+            "erase-ignored",
+            "limit-holds",
+            "set_pin-user-0,unlock-user-0,set_duress-3,unlock-user-3",
+        ),
+    ],
+)
+def test_property_is_not_blamed_for_what_another_broke(
+    defect: str, property_id: str, steps: str
+) -> None:
+    target = Target(f"model:native+{defect}", CONTENT)
+
+    assert replay(target, property_id, parse_steps(steps)) is None
+
+
+CRASHES = """
+class AtTheStart:
+    part = "pin_policy"
+
+    def __init__(self):
+        raise Exception("there is no start")
+
+    def is_possible(self, pin, fewest, most): ...
+
+    def is_accepted(self, pin): ...
+
+
+class WhenLocking:
+    def locks_on(self, cause):
+        raise EOFError("there is no lock")
+"""
+
+
+@pytest.mark.parametrize(("name", "steps"), [("AtTheStart", "lock"), ("WhenLocking", LOST)])
+def test_part_that_crashes_anywhere_is_a_finding_and_no_traceback(
+    tmp_path: Path, name: str, steps: str
+) -> None:
+    path = tmp_path / "crashes.py"
+    path.write_text(CRASHES, "utf-8")
+    target = Target(f"model:native+{path}:{name}", CONTENT)
+
+    found = replay(target, "malformed-is-harmless", parse_steps(steps))
+
+    assert found is not None
+
+
+UNSTEADY = """
+from firmware_model.firmware.reference import WriteThrough
+
+
+class Unsteady(WriteThrough):
+    calls = 0
+
+    def write(self, volume, lba, data):
+        Unsteady.calls += 1
+        for _ in range(2 if Unsteady.calls == 2 else 1):
+            volume.write(lba, data)
+"""
+
+
+def test_drive_that_does_not_do_the_same_twice_gets_no_verdict(tmp_path: Path) -> None:
+    path = tmp_path / "unsteady.py"
+    path.write_text(UNSTEADY, "utf-8")
+    target = Target(f"model:native+{path}:Unsteady", CONTENT)
+    write = CutScenario("write", STORED, "write-0-9-8", "unlock-user-0")
+
+    with pytest.raises(UnsteadyDrive, match="does not do the same twice"):
+        sweep(target, write, ())

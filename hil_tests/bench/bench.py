@@ -75,6 +75,7 @@ class Memory:
     noted_flash: FlashImage | None = None
     recorded: list[tuple[bytes, bytes, int]] = field(default_factory=list)
     is_tampered: bool = False
+    state: str | None = None  # as the drive last told it
     erased_by: str | None = None
     idle_s: int = 0
     changed_pin: bool = False
@@ -194,14 +195,17 @@ class Bench:
         from hil_tests.bench.verbs import HANDLERS
 
         self.count += 1
-        step = Step(self.count, action, self.worlds, is_tampered=self.memory.is_tampered)
-        board = self.drive.board
+        memory = self.memory
+        step = Step(self.count, action, self.worlds, memory.state, is_tampered=memory.is_tampered)
+        board, crashes = self.drive.board, len(self.drive.crashes)
         began_us, first_payload = board.clock.now_us, len(self.recorder.payloads)
         self.expect("nothing")
         board.supply.begin()
         if action.cut is not None:
             self.drive.cut_at(action.cut)
         self._attempt(step, lambda: HANDLERS[action.verb](self, step, *action.args))
+        if self.drive.crashes[crashes:]:
+            step.outcome, step.detail = Outcome.CRASH, self.drive.crashes[-1]
         self.drive.cut_at(None)
         step.step_names = tuple(board.supply.names)
         was_cut = not self.drive.is_on
@@ -277,12 +281,14 @@ class Bench:
         try:
             status = self.status()
         except DriveError as fault:
-            step.outcome, step.detail = Outcome.FAULT, f"status: {type(fault).__name__}: {fault}"
+            if step.outcome is not Outcome.CRASH:
+                told = f"status: {type(fault).__name__}: {fault}"
+                step.outcome, step.detail = Outcome.FAULT, told
             self.reconnect()
             return
         if status is None:
             return
-        step.state = status.state.name.lower()
+        step.state = self.memory.state = status.state.name.lower()
         step.tries = dict(zip(COUNTS, status.tries, strict=True))
         oracle, tries = self.oracle, step.tries
         if not oracle.narrow(lambda s, w: w.state == step.state):
@@ -366,6 +372,7 @@ def find_device(drive: EmulatedDrive, backend: IBackend) -> usb.core.Device:
 def forked(bench: Bench, drive: EmulatedDrive | None = None) -> Bench:
     """Return a bench over a copy of the drive as it is in flash and element, just powered up."""
     other_drive = bench.drive.fork() if drive is None else drive
+    other_drive.crashes = bench.drive.crashes
     other_drive.power_on()
     other = Bench(other_drive, bench.facts, bench.content, b"fork")
     other.oracle = replace(bench.oracle)

@@ -35,7 +35,8 @@ def _exceeds_limit(step: Step) -> str | None:
     if step.opened and (step.erased_by == "limit" or _is_blocked(step)):
         return f"{step.action} succeeded on a drive whose tries were used up"
     wrong = step.mismatch("state")
-    if wrong and set(wrong.expected) <= {"erased", "blocked"} and not step.is_tampered:
+    is_reached = wrong and (step.erased_by == "limit" or set(wrong.expected) == {"blocked"})
+    if wrong and is_reached and not step.is_tampered:
         return f"the last try was spent, and the drive is {wrong.seen}"
     return None
 

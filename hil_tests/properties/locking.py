@@ -40,7 +40,8 @@ def _opens_for_wrong(step: Step) -> str | None:
     if step.is_tampered or step.verb not in ("unlock", "recover"):
         return None
     wrong = step.mismatch("state")
-    if step.opened or (wrong and wrong.seen == "unlocked" and step.is_refused_by_all):
+    has_opened = wrong and wrong.seen == "unlocked" and step.state_before != "unlocked"
+    if step.opened or (has_opened and step.is_refused_by_all):
         return f"{step.action} opened the drive in state {_states(step)}"
     return None
 
