@@ -46,6 +46,40 @@ def test_careless_comparison_opens_for_a_pin_that_nobody_set(tmp_path: Path, nam
     assert fails(Target("model:native"), property_, steps) is None
 
 
+STRETCHING = """
+from hashlib import sha256
+from firmware_model.firmware.reference import Pbkdf2
+
+
+class NoSalt(Pbkdf2):
+    part = "stretching"
+
+    def stretch(self, pin, salt, iterations):
+        return super().stretch(pin, bytes(16), iterations)
+
+
+class ForShow(Pbkdf2):
+    part = "stretching"
+
+    def stretch(self, pin, salt, iterations):
+        super().stretch(pin, salt, iterations)
+        return sha256(salt + pin).digest()
+"""
+
+
+@pytest.mark.parametrize(("name", "ignored"), [("NoSalt", "salt"), ("ForShow", "iterations")])
+def test_stretching_that_costs_the_drive_and_not_the_thief_is_found(
+    tmp_path: Path, name: str, ignored: str
+) -> None:
+    path = tmp_path / "parts.py"
+    path.write_text(STRETCHING, "utf-8")
+    property_, steps = BY_ID["stretching-is-costly"], parse_steps("measure_kdf")
+
+    found = fails(Target(f"model:native+{path}:{name}"), property_, steps)
+
+    assert found is not None and ignored in found.said
+
+
 @pytest.mark.parametrize("right", PINS)
 def test_near_pins_are_many_and_never_the_right_one(right: str) -> None:
     near = near_pins(right)

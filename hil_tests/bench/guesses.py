@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Final
 
@@ -182,9 +183,22 @@ def measure_kdf(bench: Bench, step: Step) -> None:
     used = _seconds(part().stretch, iterations)
     reference = _seconds(REFERENCE["stretching"]().stretch, iterations)
     step.seen["kdf_iterations"] = iterations
+    step.seen["ignored_by_stretching"] = _ignored(part().stretch)
     if used < CHEAP * reference:
         share = used / reference
         step.seen["cheap_stretching"] = f"{share:.3f} of {iterations} iterations of PBKDF2"
+
+
+def _ignored(stretch: Callable[[bytes, bytes, int], bytes]) -> list[str]:
+    """Return what a stretched PIN does not depend on: what is not in it costs a thief nothing."""
+    pin, salt = PINS[0].encode(), bytes(range(32))
+    usual = stretch(pin, salt, 2)
+    others = {
+        "the PIN": stretch(PINS[1].encode(), salt, 2),
+        "the salt": stretch(pin, salt[::-1], 2),
+        "the number of iterations": stretch(pin, salt, 3),
+    }
+    return [name for name, other in others.items() if other == usual]
 
 
 def _seconds(stretch: object, iterations: int) -> float:
