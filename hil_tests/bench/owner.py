@@ -199,7 +199,10 @@ def note_secrets(bench: Bench) -> None:
     mek = firmware.access.mek
     if mek is not None:
         secrets[f"MEK {mek[:4].hex()}"] = mek
+        for name, half in (("first", mek[:32]), ("second", mek[32:])):
+            secrets[f"{name} half of MEK {mek[:4].hex()}"] = half
     state = bench.drive.board.element.state
+    secrets["identity key"] = state.identity_seed
     for number, slot in enumerate(state.slots):
         if slot.live is not None:
             secrets[f"slot secret {number} {slot.live[:4].hex()}"] = slot.live

@@ -60,10 +60,23 @@ def content_in(board: Board, content: bytes) -> list[str]:
 
 def secrets_in(bench: Bench, places: Iterator[tuple[str, bytes]]) -> list[str]:
     """Return which PINs and keys stand where."""
-    needles = dict(bench.memory.secrets)
+    needles: dict[str, bytes] = {}
+    for name, key in bench.memory.secrets.items():
+        needles |= {name + form: needle for form, needle in key_needles(key).items()}
     for pin in bench.memory.pins - set(IMPOSSIBLE_PINS):
         needles |= {f"PIN {pin} as {form}": needle for form, needle in pin_needles(pin).items()}
     return [f"{name} in {place}" for place, data in places for name in find_needles(data, needles)]
+
+
+def key_needles(key: bytes) -> dict[str, bytes]:
+    """Return a key in every usual form, by what is said of the form behind the key's name."""
+    text = key.hex()
+    return {
+        "": key,
+        ", last byte first,": key[::-1],
+        " as hexadecimal text": text.encode(),
+        " as hexadecimal text in capitals": text.upper().encode(),
+    }
 
 
 def search_bus(bench: Bench, step: Step) -> None:
