@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from firmware_model.hardware.secure_element import SecureElement
 from hil_tests.actions import PINS, parse_steps
 from hil_tests.bench.guesses import near_pins
 from hil_tests.properties import BY_ID
@@ -78,6 +79,20 @@ def test_stretching_that_costs_the_drive_and_not_the_thief_is_found(
     found = fails(Target(f"model:native+{path}:{name}"), property_, steps)
 
     assert found is not None and ignored in found.said
+
+
+def test_code_that_is_nearly_the_reset_code_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Target("model:native")
+    right = (target.facts.reset_code or "").encode()
+    property_, steps = BY_ID["no-command-opens"], parse_steps("set_pin-user-0,sweep")
+    assert fails(target, property_, steps) is None
+    monkeypatch.setattr(
+        SecureElement, "reset_code_is_right", lambda self, code: code.startswith(right[:8])
+    )
+
+    found = fails(target, property_, steps)
+
+    assert found is not None and "not the reset code" in found.said
 
 
 @pytest.mark.parametrize("right", PINS)

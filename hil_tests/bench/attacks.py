@@ -187,6 +187,7 @@ def sweep(bench: Bench, step: Step) -> None:
             opened += _changed(bench, cdb, before)
     if is_closed:
         opened += _operations(bench)
+    opened += _wrong_codes(bench)
     if opened:
         step.seen["commands_that_open"] = opened
     if leaked:
@@ -246,6 +247,23 @@ def _operations(bench: Bench) -> list[str]:
                 continue
             if answer.result is Result.OK:
                 obeyed.append(f"{operation.name} as {role.name} without a PIN")
+    return obeyed
+
+
+def _wrong_codes(bench: Bench) -> list[str]:
+    """Enter codes that are nearly the reset code, each on a copy: none of them erases."""
+    right = bench.facts.reset_code
+    if right is None or "PIN" not in bench.facts.features:
+        return []
+    obeyed = []
+    last = str((int(right[-1]) + 1) % 10)
+    for code in (right[:-1] + last, right[:-1], right + "0", right[:8], "0" * len(right)):
+        copy = forked(bench)
+        try:
+            copy.host().erase(code)
+        except DriveError:
+            continue
+        obeyed.append(f"ERASE with a code of {len(code)} digits that is not the reset code")
     return obeyed
 
 
