@@ -132,7 +132,9 @@ VERBS: dict[str, Verb] = {
     "measure_kdf": Verb((), "measure one attempt at full stretching cost"),
     "store_register": Verb((), "store the whole register"),
     "ask_descriptors": Verb((), "ask for every descriptor with every length"),
-    "check_transport": Verb((), "run the thirteen cases and the enumeration of BOT"),
+    "check_transport": Verb(
+        (), "run enumeration and the cases of BOT that move no data to the medium"
+    ),
     "evidence": Verb((), "ask for signed evidence over a fresh nonce"),
 }
 

@@ -165,3 +165,27 @@ def test_drive_that_does_not_do_the_same_twice_gets_no_verdict(tmp_path: Path) -
 
     with pytest.raises(UnsteadyDrive, match="does not do the same twice"):
         sweep(target, write, ())
+
+
+CALM = """
+from firmware_model.firmware.reference import PlainCsw
+from firmware_model.wire.bot import CswStatus
+
+
+class Calm(PlainCsw):
+    def wrap(self, tag, residue, status):
+        told = CswStatus.PASSED if status is CswStatus.PHASE_ERROR else status
+        return super().wrap(tag, residue, told)
+"""
+
+
+def test_disagreement_that_a_drive_hides_from_its_host_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "calm.py"
+    path.write_text(CALM, "utf-8")
+    target = Target(f"model:native+{path}:Calm", CONTENT)
+
+    found = replay(target, "enumerates-as-told", parse_steps("check_transport"))
+
+    assert found is not None
+    for number in (2, 7, 10):
+        assert f"case {number}," in found.said
