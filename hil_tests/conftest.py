@@ -3,9 +3,14 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from hil_tests.command_line import VARIABLES, Ran, Run
 from host_driver.__main__ import main
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("sedlab", deadline=None)
+settings.load_profile("sedlab")
 
 
 @pytest.fixture
