@@ -125,7 +125,7 @@ class Nand:
             joined = joined.copy()
             for index, raw in raws.items():
                 decoded = self.code.decode_record(raw.spare)
-                joined[index] = np.frombuffer(decoded or NO_RECORD, np.uint8)
+                joined[index] = np.frombuffer(decoded.data if decoded else NO_RECORD, np.uint8)
         return joined
 
     def scan(self, first: int, count: int) -> list[int]:
@@ -312,8 +312,8 @@ class Nand:
                 pages.append(data)
                 continue
             raw = self._flipped(block, at, raw or self._raw(block, at), flips)
-            decoded = self.code.decode_data(raw.data, raw.spare)
-            if decoded is None:
+            decoded = self.code.decode_page(raw.data, raw.spare)
+            if not decoded.is_data_readable:
                 return None
             self.corrected = max(self.corrected, decoded.worst)
             pages.append(decoded.data)
@@ -370,7 +370,9 @@ class Nand:
         pages = np.frombuffer(b"".join(datas), np.uint8).reshape(len(datas), -1)
         rows = np.frombuffer(records, np.uint8).reshape(len(datas), -1)
         spare_bytes = self.geometry.spare_bytes
-        return [row.tobytes().ljust(spare_bytes, ERASED) for row in self.code.encode(pages, rows)]
+        return [
+            row.tobytes().ljust(spare_bytes, ERASED) for row in self.code.encode_pages(pages, rows)
+        ]
 
     def _noise(self, block: int, index: int) -> RawPage:
         data = self._draw(block, index, -1, self.geometry.page_bytes)
