@@ -7,7 +7,7 @@ def program(
     nand: Nand, page: int, data: bytes = b"", record: bytes = b"", purpose: str = "data"
 ) -> bool:
     """Program one page, its record filled up with FFh; tell whether that worked."""
-    return nand.program(page, [data], [record.ljust(RECORD_BYTES, ERASED)], purpose) == 1
+    return nand.program(page, [data], record.ljust(RECORD_BYTES, ERASED), purpose) == 1
 
 
 def programmed(nand: Nand) -> list[int]:

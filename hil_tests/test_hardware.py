@@ -240,8 +240,8 @@ def test_operations_take_the_time_of_the_part(board: Board) -> None:
 
 def test_part_with_pages_in_it_knows_where_programming_goes_on() -> None:
     cells = MemoryCells()
-    cells.append(0, [b"a", b"b"], [bytes(32)] * 2)
-    cells.append(1, [b"c"], [bytes(32)])
+    cells.append(0, [b"a", b"b"], bytes(64))
+    cells.append(1, [b"c"], bytes(32))
     nand = Nand(SMALL, cells, Supply(), Clock(), Timing())
 
     assert [nand.programmed_in(block) for block in range(3)] == [2, 1, 0]

@@ -6,6 +6,7 @@ after which the next command finds the drive ready.
 """
 
 import errno
+from array import array
 
 import usb.core
 import usb.util
@@ -62,6 +63,7 @@ class BulkOnlyTransport:
     def __init__(self, device: usb.core.Device) -> None:
         self._device = device
         self._tag = 0
+        self._buffer = array("B")  # of the last data phase: most that follow are as long
         try:
             interface = self._find_interface()
             self._interface = interface.bInterfaceNumber
@@ -135,7 +137,8 @@ class BulkOnlyTransport:
         return Completion(ScsiStatus.CHECK_CONDITION, sense, data, csw.residue)
 
     def close(self) -> None:
-        """Release the interface and the handle."""
+        """Release the interface and the handle, and keep no data."""
+        self._buffer = array("B")
         usb.util.dispose_resources(self._device)
 
     def reset_recovery(self) -> None:
@@ -179,17 +182,25 @@ class BulkOnlyTransport:
 
     def _read_data(self, length: int, timeout_ms: int) -> bytes:
         try:
-            data: bytes = self._device.read(self._in, length, timeout_ms).tobytes()
+            buffer = self._buffer_of(length)
+            count = self._device.read(self._in, buffer, timeout_ms)
         except usb.core.USBError as error:
             if error.errno != errno.EPIPE:
                 raise
             self._device.clear_halt(self._in)
             return b""
-        return data
+        return memoryview(buffer)[:count].tobytes()
+
+    def _buffer_of(self, length: int) -> "array[int]":
+        if len(self._buffer) != length:
+            self._buffer = array("B", bytes(length))
+        return self._buffer
 
     def _write_data(self, data: bytes, timeout_ms: int) -> None:
         try:
-            self._device.write(self._out, data, timeout_ms)
+            buffer = self._buffer_of(len(data))
+            memoryview(buffer)[:] = data
+            self._device.write(self._out, buffer, timeout_ms)
         except usb.core.USBError as error:
             if error.errno != errno.EPIPE:
                 raise

@@ -64,7 +64,7 @@ class RecordRing:
             self._sequence += 1
             record = _RECORD.pack(kind, self._sequence, number).ljust(RECORD_BYTES, b"\xff")
             page = (self.open_block + 1) * self._block_pages - self._left
-            if self._nand.program(page, [data], [record], purpose):
+            if self._nand.program(page, [data], record, purpose):
                 self._left -= 1
                 return page
             self._left = 0

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from firmware_model.firmware.medium import Unreadable, WornOut
 from firmware_model.firmware.page_map import PageMap
+from firmware_model.hardware.cells import Data
 from firmware_model.hardware.nand import RECORD_BYTES, Nand
 
 RECORD: Final = np.dtype(
@@ -51,7 +52,7 @@ class Stored:
     """What logical pages hold: ciphertext, and which of each page's sectors were ever written."""
 
     data: bytes
-    valid: tuple[int, ...]
+    valid: list[int]
 
 
 def blocks_needed(logical_pages: int, block_pages: int, over_provisioning_percent: int) -> int:
@@ -112,7 +113,7 @@ class Translation:
             at = end
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         self._refresh()
-        return Stored(data, tuple(entry & _VALID for entry in entries))
+        return Stored(data, [entry & _VALID for entry in entries])
 
     def write(self, first: int, data: bytes, valid: int, purpose: str = "data") -> None:
         """Replace logical pages as a whole: they are durable when this returns. Raises WornOut."""
@@ -120,7 +121,8 @@ class Translation:
         count = -(-len(data) // page_bytes)
         if not 0 <= first <= first + count <= self.logical_pages:
             raise ValueError(f"there is no logical page {first + count - 1}")
-        datas = [data[at : at + page_bytes] for at in range(0, len(data), page_bytes)]
+        view = memoryview(data)
+        datas = [view[at : at + page_bytes] for at in range(0, len(data), page_bytes)]
         numbers = np.arange(first, first + count, dtype=np.int64)
         valids = np.full(count, valid, np.int64)
         done = 0
@@ -250,7 +252,7 @@ class Translation:
         kind: int,
         numbers: npt.NDArray[np.int64],
         valids: npt.NDArray[np.int64],
-        datas: Sequence[bytes],
+        datas: Sequence[Data],
         purpose: str,
     ) -> int:
         """Program pages into the open block, which has room; return how many before it failed."""
@@ -260,9 +262,7 @@ class Translation:
         fields = np.zeros(len(datas), RECORD)
         fields["kind"], fields["epoch"], fields["sequence"] = kind, self._epoch, self._sequence
         fields["number"], fields["valid"] = numbers, valids
-        joined = fields.tobytes()
-        records = [joined[at : at + RECORD_BYTES] for at in range(0, len(joined), RECORD_BYTES)]
-        done = self._nand.program(first, datas, records, purpose)
+        done = self._nand.program(first, datas, fields.tobytes(), purpose)
         self._left -= done
         if kind == _MAP:
             self._numbers[block][index : index + done] = _FIRST_MAP - numbers[:done]
@@ -282,10 +282,10 @@ class Translation:
     def _leave(self, pages: npt.NDArray[np.int64]) -> None:
         """Count pages, or -1 for none, as holding nothing that counts any more."""
         blocks = pages[pages >= 0] // self._block_pages - self._first_block
-        if len(blocks) == 1:
-            self._valid_in[blocks[0]] -= 1
-        elif len(blocks):
-            np.subtract.at(self._valid_in, blocks, 1)
+        if len(blocks):
+            first, last = int(blocks.min()), int(blocks.max())
+            counts = len(blocks) if first == last else np.bincount(blocks - first)
+            self._valid_in[first : last + 1] -= counts
 
     def _write_map(self, number: int) -> None:
         """Write a page of the map as it is now."""

@@ -25,7 +25,7 @@ class Volume:
         stored = self.translation.read(first, page_count)
         begin = skipped * SECTOR_BYTES
         cipher = stored.data[begin : begin + block_count * SECTOR_BYTES]
-        if all(valid == self._all for valid in stored.valid):
+        if stored.valid.count(self._all) == page_count:
             return self._cipher.decrypt(lba, cipher)
         if not any(stored.valid):
             return bytes(len(cipher))

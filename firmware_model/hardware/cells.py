@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
+# Pages that are programmed together share one buffer, and go together when their block is erased.
+Data = bytes | memoryview
+
 
 class RawPage(NamedTuple):
     """A page as bits: data and whole spare area, parity included."""
@@ -46,7 +49,7 @@ class Cells(Protocol):
         """Return how many pages are programmed since the block was erased."""
         ...
 
-    def data(self, block: int, first: int, count: int) -> Sequence[bytes]:
+    def data(self, block: int, first: int, count: int) -> Sequence[Data]:
         """Return the data of programmed pages as it was programmed, which may be shorter."""
         ...
 
@@ -54,7 +57,9 @@ class Cells(Protocol):
         """Return the records of all programmed pages, one behind the other."""
         ...
 
-    def append(self, block: int, datas: Sequence[bytes], records: Sequence[bytes]) -> None: ...
+    def append(self, block: int, datas: Sequence[Data], records: bytes) -> None:
+        """Program pages, their records one behind the other."""
+        ...
 
     def raw(self, block: int) -> dict[int, RawPage]:
         """Return the pages that are raw bits, by their place in the block."""
@@ -74,8 +79,8 @@ class Block:
     """One block in memory."""
 
     state: BlockState = field(default_factory=BlockState)
-    datas: list[bytes] = field(default_factory=list)
-    records: list[bytes] = field(default_factory=list)
+    datas: list[Data] = field(default_factory=list)
+    records: bytearray = field(default_factory=bytearray)
     raw: dict[int, RawPage] = field(default_factory=dict)
 
     def copy(self) -> Block:
@@ -104,16 +109,16 @@ class MemoryCells:
         found = self._blocks.get(block)
         return 0 if found is None else len(found.datas)
 
-    def data(self, block: int, first: int, count: int) -> Sequence[bytes]:
+    def data(self, block: int, first: int, count: int) -> Sequence[Data]:
         return self._blocks.get(block, _UNUSED).datas[first : first + count]
 
     def records(self, block: int) -> bytes:
-        return b"".join(self._blocks.get(block, _UNUSED).records)
+        return bytes(self._blocks.get(block, _UNUSED).records)
 
-    def append(self, block: int, datas: Sequence[bytes], records: Sequence[bytes]) -> None:
+    def append(self, block: int, datas: Sequence[Data], records: bytes) -> None:
         found = self._at(block)
         found.datas.extend(datas)
-        found.records.extend(records)
+        found.records += records
 
     def raw(self, block: int) -> dict[int, RawPage]:
         return self._blocks.get(block, _UNUSED).raw
@@ -148,11 +153,9 @@ def copied(cells: Cells) -> MemoryCells:
         return cells.copy()
     other = MemoryCells()
     for block in cells.blocks():
-        datas, joined = cells.data(block, 0, cells.page_count(block)), cells.records(block)
-        size = len(joined) // len(datas) if datas else 0
-        records = [joined[at * size : (at + 1) * size] for at in range(len(datas))]
+        datas = cells.data(block, 0, cells.page_count(block))
         other.set_state(block, cells.state(block))
-        other.append(block, datas, records)
+        other.append(block, datas, cells.records(block))
         for index, raw in cells.raw(block).items():
             other.set_raw(block, index, raw)
     return other

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from firmware_model.hardware.cells import BlockState, RawPage
+from firmware_model.hardware.cells import BlockState, Data, RawPage
 from firmware_model.hardware.nand import ERASED, RECORD_BYTES, Geometry
 from firmware_model.hardware.sedfile_layout import (
     BLOCK_ENTRY_BYTES,
@@ -97,19 +97,19 @@ class FileCells:
         found = self._at(block)
         return found.table["record"][: found.count].tobytes()
 
-    def append(self, block: int, datas: Sequence[bytes], records: Sequence[bytes]) -> None:
+    def append(self, block: int, datas: Sequence[Data], records: bytes) -> None:
         """Program pages: their bytes first, and only then the tables say so."""
         if not datas:
             return
         size = self._geometry.page_bytes
-        pages = [data if len(data) == size else data.ljust(size, ERASED) for data in datas]
+        pages = [data if len(data) == size else bytes(data).ljust(size, ERASED) for data in datas]
         found, state = self._at(block), self.state(block)
         first, end = found.count, found.count + len(pages)
         self._store.write(self._places.data(block, first), b"".join(pages))
         rows = found.table[first:end]
         rows["kind"], rows["reads_left"], rows["erases"] = CLEAN, 0, state.erase_count
         rows["page"] = np.arange(first, end) + block * self._geometry.block_pages
-        rows["record"] = np.frombuffer(b"".join(records), f"V{RECORD_BYTES}")
+        rows["record"] = np.frombuffer(records, f"V{RECORD_BYTES}")
         rows["data_crc"] = [zlib.crc32(page) for page in pages]
         rows["spare_crc"] = rows["slot"] = 0
         if block not in self._states:

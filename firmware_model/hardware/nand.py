@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from firmware_model.hardware.cells import BlockState, Cells, RawPage, copied
+from firmware_model.hardware.cells import BlockState, Cells, Data, RawPage, copied
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.ecc import CORRECTABLE_BITS, SECTOR_BYTES, PageCode
 from firmware_model.hardware.supply import Supply, Torn
@@ -111,9 +111,8 @@ class Nand:
         if len(data) == count * page_bytes:
             return data
         pages = self.cells.data(block, index, count)
-        return b"".join(each.ljust(page_bytes, ERASED) for each in pages).ljust(
-            count * page_bytes, ERASED
-        )
+        filled = b"".join(bytes(each).ljust(page_bytes, ERASED) for each in pages)
+        return filled.ljust(count * page_bytes, ERASED)
 
     def records(self, block: int) -> npt.NDArray[np.uint8]:
         """Return the records of a block's programmed pages, (n, 32); an unreadable one is zeros."""
@@ -160,19 +159,18 @@ class Nand:
 
     # --- writing --------------------------------------------------------------------------------
 
-    def program(
-        self, page: int, datas: Sequence[bytes], records: Sequence[bytes], purpose: str
-    ) -> int:
+    def program(self, page: int, datas: Sequence[Data], records: bytes, purpose: str) -> int:
         """Program the next erased pages of a block, each one durable step; return how many.
 
         Fewer than given means that the next one failed, and the block has gone bad. Data may be
-        shorter than the page, which is filled with FFh; a record has 32 bytes.
+        shorter than the page, which is filled with FFh; records are 32 bytes each.
         """
         block, index = self._place(page, len(datas))
         state = self.cells.state(block)
         if index != self.cells.page_count(block) or state.is_bad:
             raise NandError(f"page {page}: block {block} is programmed in order, and once")
-        if max(map(len, datas)) > self.geometry.page_bytes or {*map(len, records)} != {32}:
+        is_longer = max(map(len, datas)) > self.geometry.page_bytes
+        if is_longer or len(records) != len(datas) * RECORD_BYTES:
             raise NandError("data longer than a page, or a record that has not 32 bytes")
         name = f"program {purpose}"
         wanted = 1 if block in self._failing else len(datas)
@@ -181,11 +179,12 @@ class Nand:
         if happening and not index:
             state = replace(state, programmed_at_us=self._clock.now_us)
             self.cells.set_state(block, state)
-        self.cells.append(block, datas[:happening], records[:happening])
+        self.cells.append(block, datas[:happening], records[: happening * RECORD_BYTES])
         if state.is_weak:
             self._weaken(block, index, happening)
         if happening < wanted:
-            self._tear_program(block, datas[happening], records[happening])
+            record = records[happening * RECORD_BYTES : (happening + 1) * RECORD_BYTES]
+            self._tear_program(block, bytes(datas[happening]), record)
             raise self._supply.failure(name)
         if block in self._failing:
             self.cells.set_raw(block, index, self._noise(block, index))
@@ -248,7 +247,7 @@ class Nand:
             raws = self.cells.raw(block)
             for index, data in enumerate(self.cells.data(block, 0, count)):
                 record = joined[index * RECORD_BYTES : (index + 1) * RECORD_BYTES]
-                data, record, _ = raws.get(index, RawPage(data, record))
+                data, record, _ = raws.get(index, RawPage(bytes(data), record))
                 yield block * self._pages + index, data, record
 
     def raw_pages(self) -> Iterator[tuple[int, bytes, bytes]]:
@@ -259,7 +258,7 @@ class Nand:
         page_bytes = self.geometry.page_bytes
         for block in self.cells.blocks():
             count, is_bad = self.cells.page_count(block), self.cells.state(block).is_bad
-            datas = [d.ljust(page_bytes, ERASED) for d in self.cells.data(block, 0, count)]
+            datas = [bytes(d).ljust(page_bytes, ERASED) for d in self.cells.data(block, 0, count)]
             spares = self._spares(datas, self.cells.records(block))
             raws = self.cells.raw(block)
             if is_bad and not count:
@@ -308,8 +307,7 @@ class Nand:
                 pages.append(ERASED * self.geometry.page_bytes)
                 continue
             if raw is None and not flips:
-                data = self.cells.data(block, at, 1)[0].ljust(self.geometry.page_bytes, ERASED)
-                pages.append(data)
+                pages.append(self._data(block, at))
                 continue
             raw = self._flipped(block, at, raw or self._raw(block, at), flips)
             decoded = self.code.decode_page(raw.data, raw.spare)
@@ -360,9 +358,13 @@ class Nand:
             return found
         if index >= self.cells.page_count(block):
             raise NandError(f"page {index} of block {block} is erased")
-        data = self.cells.data(block, index, 1)[0].ljust(self.geometry.page_bytes, ERASED)
+        data = self._data(block, index)
         records = self.cells.records(block)[index * RECORD_BYTES : (index + 1) * RECORD_BYTES]
         return RawPage(data, self._spares([data], records)[0])
+
+    def _data(self, block: int, index: int) -> bytes:
+        data = bytes(self.cells.data(block, index, 1)[0])
+        return data.ljust(self.geometry.page_bytes, ERASED)
 
     def _spares(self, datas: Sequence[bytes], records: bytes) -> list[bytes]:
         if not datas:
@@ -387,7 +389,7 @@ class Nand:
         if torn is None:
             return
         index = self.cells.page_count(block)
-        self.cells.append(block, [data], [record])
+        self.cells.append(block, [data], record)
         if torn is Torn.WEAK:
             self._weaken(block, index, 1)
         else:
