@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -321,7 +322,7 @@ class Nand:
         """Return how many bits of each codeword of a block have flipped by now."""
         state, promised = self.cells.state(block), self.endurance
         wear = state.erase_count
-        age_us = self._clock.now_us - state.programmed_at_us
+        age_us = max(self._clock.now_us - state.programmed_at_us, 0)
         aged = age_us * (promised.cycles + 9 * wear) // promised.cycles
         return (
             CORRECTABLE_BITS * self._reads_of(block) // promised.reads
@@ -336,9 +337,9 @@ class Nand:
         data = bytearray(raw.data)
         for first in range(0, len(data), SECTOR_BYTES):
             bits = min(SECTOR_BYTES, len(data) - first) * 8
-            draws = self._draw(block, index, first, 2 * flips)
-            for at in range(0, 2 * flips, 2):
-                bit = int.from_bytes(draws[at : at + 2], "big") % bits
+            draws = self._draw(block, index, first, 8 * flips)
+            drawn = (int.from_bytes(draws[at : at + 2], "big") for at in range(0, 8 * flips, 2))
+            for bit in islice(dict.fromkeys(each % bits for each in drawn), flips):
                 data[first + bit // 8] ^= 1 << bit % 8
         return raw._replace(data=bytes(data))
 
