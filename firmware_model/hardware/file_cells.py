@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from firmware_model.hardware.sedfile_layout import (
     PAGE_ENTRY_BYTES,
     RAW,
     RAW_WEAK,
-    TABLE_AT,
     BlockPlaces,
     block_entry_at,
     decode_block,
@@ -53,12 +52,14 @@ class FileCells:
         self._geometry = geometry
         self._places = BlockPlaces(geometry)
         self._loaded: dict[int, _Block] = {}
-        table = store.read(TABLE_AT, geometry.block_count * BLOCK_ENTRY_BYTES)
-        rows = np.frombuffer(table, np.uint8).reshape(-1, BLOCK_ENTRY_BYTES)
-        self._states = {
-            block: decode_block(block, rows[block].tobytes())
-            for block in np.flatnonzero(rows.any(axis=1)).tolist()
-        }
+        self._states: dict[int, BlockState] = {}
+        for first in range(0, geometry.block_count, _PIECE):
+            count = min(_PIECE, geometry.block_count - first)
+            table = store.read(block_entry_at(first), count * BLOCK_ENTRY_BYTES)
+            rows = np.frombuffer(table, np.uint64).reshape(count, -1)
+            for block in np.flatnonzero(rows.any(axis=1)).tolist():
+                state = decode_block(first + block, rows[block].tobytes())
+                self._states[first + block] = state
 
     def blocks(self) -> Iterator[int]:
         """Give the blocks that are not as they left the factory."""
@@ -114,8 +115,9 @@ class FileCells:
         rows["spare_crc"] = rows["slot"] = 0
         if block not in self._states:
             self.set_state(block, state)
-        self._write_table(block, first, end)
+        self._write_table(block, found, first, end)
         found.count = end
+        self._loaded[block] = found
 
     def raw(self, block: int) -> dict[int, RawPage]:
         """Return the pages that are raw bits, by their place in the block."""
@@ -133,7 +135,7 @@ class FileCells:
             row["spare_crc"] = zlib.crc32(raw.spare)
         row["kind"] = RAW if raw.reads_left is None else RAW_WEAK
         row["reads_left"] = raw.reads_left or 0
-        self._write_table(block, index, index + 1)
+        self._write_table(block, found, index, index + 1)
         found.raw[index] = raw
 
     def erase(self, block: int, state: BlockState) -> None:
@@ -141,13 +143,16 @@ class FileCells:
         self.set_state(block, state)
         self._loaded.pop(block, None)
 
-    def check(self) -> None:
-        """Read everything that counts, and refuse it where it was changed."""
+    def check(self, data_bytes: int) -> None:
+        """Read all tables and at most so much of the data, and refuse what was changed in them."""
         for block in self._states:
-            self.data(block, 0, self.page_count(block))
+            count = self.page_count(block)
+            if data_bytes > 0:
+                self.data(block, 0, count)
+            data_bytes -= count * self._geometry.page_bytes
 
-    def _write_table(self, block: int, first: int, end: int) -> None:
-        rows = self._loaded[block].table[first:end]
+    def _write_table(self, block: int, found: _Block, first: int, end: int) -> None:
+        rows = found.table[first:end]
         entries = rows.tobytes()
         steps = range(0, len(entries), PAGE_ENTRY_BYTES)
         sums = [page_checksum(entries[at : at + PAGE_ENTRY_BYTES]) for at in steps]
@@ -157,7 +162,9 @@ class FileCells:
     def _at(self, block: int) -> _Block:
         found = self._loaded.get(block)
         if found is None:
-            found = self._loaded[block] = self._load(block)
+            found = self._load(block)
+            if found.count:
+                self._loaded[block] = found
         return found
 
     def _load(self, block: int) -> _Block:
@@ -180,7 +187,6 @@ class FileCells:
                 f"damaged: the page table of block {block} has a wrong checksum"
             )
         found = _Block(table, count, {})
-        self._loaded[block] = found
         for index in np.flatnonzero(kinds[:count] != CLEAN).tolist():
             found.raw[index] = self._raw_page(block, index, table[index])
         return found
@@ -199,3 +205,4 @@ class FileCells:
 
 
 _UNUSED = BlockState()
+_PIECE: Final = 1 << 15  # blocks whose state is read at once

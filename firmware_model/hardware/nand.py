@@ -133,7 +133,7 @@ class Nand:
         self._charge(self._timing.page_read_us, count)
         end, cells = first + count, self.cells
         blocks = (block for block in cells.blocks() if first <= block < end)
-        return [each for each in blocks if cells.page_count(each) or cells.state(each).is_bad]
+        return [each for each in blocks if cells.state(each).is_bad or cells.page_count(each)]
 
     def is_stable(self, page: int) -> bool:
         """Read with margin: False for a page that was programmed too weakly to stay."""

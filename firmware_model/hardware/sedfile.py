@@ -38,6 +38,7 @@ from firmware_model.hardware.sedfile_layout import (
 )
 from firmware_model.hardware.supply import Supply
 
+CHECKED_BYTES: Final = 128 << 20  # of data, at opening: what is behind them, when it is read
 _LOCK_AT: Final = 0x7FFF_0000  # the byte Windows locks: in no file, or in a page far down
 
 
@@ -107,6 +108,7 @@ class SedFile:
         self.profile_text = self._profile(header)
         self._check_size()
         self._cells = FileCells(store, header.geometry)
+        self._cells.check(CHECKED_BYTES)
         self._record = self._current()
         self._nand: Nand | None = None
         self._clock = Clock(self._record.now_us)
