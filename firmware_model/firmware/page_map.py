@@ -31,6 +31,12 @@ class PageMap:
         rows = self._rows[self._group_of[group : last + 1]]
         return rows.reshape(-1)[offset : offset + count]
 
+    def run(self, first: int, count: int) -> Entries | None:
+        """Return the entries of pages in a row to change in place; None where that can't be."""
+        group, offset = divmod(first, GROUP)
+        row = self._group_of[group]
+        return self._rows[row, offset : offset + count] if row and offset + count <= GROUP else None
+
     def at(self, pages: npt.NDArray[np.int64]) -> Entries:
         """Return the entries of any pages."""
         return self._rows[self._group_of[pages // GROUP], pages % GROUP]

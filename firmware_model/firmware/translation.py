@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from firmware_model.firmware.medium import Unreadable, WornOut
-from firmware_model.firmware.page_map import PageMap
+from firmware_model.firmware.page_map import Entries, PageMap
 from firmware_model.hardware.cells import Data
 from firmware_model.hardware.nand import RECORD_BYTES, Nand
 
@@ -36,6 +36,7 @@ RECORD: Final = np.dtype(
     }
 )
 FREE_BLOCKS: Final = 3  # kept for collection: one to fill, one for what moves, one that goes bad
+LEVEL_EVERY: Final = 16  # blocks begun between two looks at the wear
 WEAR_SPREAD: Final = 200  # erases between the most and the least worn block, before data moves
 REFRESH_AT: Final = 6  # bits corrected in one codeword: the page moves before more of them flip
 _DATA: Final = 0xD1
@@ -78,7 +79,7 @@ class Translation:
         self._map = PageMap(logical_pages)
         self._map_at: dict[int, int] = {}  # number of a page of the map -> where it stands
         self._map_entries = nand.geometry.page_bytes // 8
-        self._numbers: dict[int, npt.NDArray[np.int64]] = {}  # by block: what its pages are
+        self._numbers: dict[int, Entries] = {}  # by block: what its pages are
         self._valid_in = np.zeros(block_count, np.int32)  # pages that count
         self._erases = np.zeros(block_count, np.int64)
         self._is_bad = np.zeros(block_count, np.bool_)
@@ -86,7 +87,9 @@ class Translation:
         self._sequence = 0  # of the block begun last
         self._open = -1  # the block that is being filled
         self._left = 0  # pages of it that can still be programmed
+        self._records = np.zeros(self._block_pages, RECORD)  # of the pages programmed next
         self._mount()
+        self._stamp()
 
     # --- what the volume asks -------------------------------------------------------------------
 
@@ -130,7 +133,7 @@ class Translation:
             self._make_room()
             end = min(done + self._left, count)
             part = slice(done, end)
-            written = self._program(_DATA, numbers[part], valids[part], datas[part], purpose)
+            written = self._program(_DATA, numbers[part], valids[part], datas[part], purpose, True)
             self.host_pages += written
             done += written
 
@@ -158,6 +161,7 @@ class Translation:
         self._map_at.clear()
         self._numbers = {block: np.full_like(row, _NOTHING) for block, row in self._numbers.items()}
         self._valid_in[:] = 0
+        self._stamp()
 
     # --- mounting -------------------------------------------------------------------------------
 
@@ -250,18 +254,18 @@ class Translation:
     def _program(
         self,
         kind: int,
-        numbers: npt.NDArray[np.int64],
-        valids: npt.NDArray[np.int64],
+        numbers: Entries,
+        valids: Entries,
         datas: Sequence[Data],
         purpose: str,
+        is_run: bool = False,  # whether the numbers follow each other
     ) -> int:
         """Program pages into the open block, which has room; return how many before it failed."""
         block = self._open
         index = self._block_pages - self._left
         first = self._page_at(block, index)
-        fields = np.zeros(len(datas), RECORD)
-        fields["kind"], fields["epoch"], fields["sequence"] = kind, self._epoch, self._sequence
-        fields["number"], fields["valid"] = numbers, valids
+        fields = self._records[: len(datas)]
+        fields["kind"], fields["number"], fields["valid"] = kind, numbers, valids
         done = self._nand.program(first, datas, fields.tobytes(), purpose)
         self._left -= done
         if kind == _MAP:
@@ -269,18 +273,33 @@ class Translation:
             for at in range(done):
                 self._leave(np.array([self._map_at.get(int(numbers[at]), -1)]))
                 self._map_at[int(numbers[at])] = first + at
-        else:
+        elif done:
             self._numbers[block][index : index + done] = numbers[:done]
-            self._leave((self._map.at(numbers[:done]) >> _PAGE_SHIFT) - 1)
             pages = np.arange(first + 1, first + 1 + done)
-            self._map.put(numbers[:done], (pages << _PAGE_SHIFT) | valids[:done])
+            self._enter(numbers[:done], (pages << _PAGE_SHIFT) | valids[:done], is_run)
         self._valid_in[block - self._first_block] += done
         if done < len(datas):
             self._retire(block)
         return done
 
-    def _leave(self, pages: npt.NDArray[np.int64]) -> None:
+    def _enter(self, numbers: Entries, entries: Entries, is_run: bool) -> None:
+        """Put logical pages where they stand now."""
+        run = self._map.run(int(numbers[0]), len(numbers)) if is_run else None
+        if run is None:
+            self._leave((self._map.at(numbers) >> _PAGE_SHIFT) - 1)
+            self._map.put(numbers, entries)
+        else:
+            self._leave((run >> _PAGE_SHIFT) - 1)
+            run[:] = entries
+
+    def _leave(self, pages: Entries) -> None:
         """Count pages, or -1 for none, as holding nothing that counts any more."""
+        if not len(pages):
+            return
+        block = int(pages.min()) // self._block_pages
+        if block >= 0 and int(pages.max()) // self._block_pages == block:
+            self._valid_in[block - self._first_block] -= len(pages)
+            return
         blocks = pages[pages >= 0] // self._block_pages - self._first_block
         if len(blocks):
             first, last = int(blocks.min()), int(blocks.max())
@@ -304,8 +323,9 @@ class Translation:
         """Have room in the open block, collecting blocks while few are free."""
         if self._left:
             return
-        self._level()
-        while not self._left and self._free().sum() < FREE_BLOCKS:
+        if not self._sequence % LEVEL_EVERY:
+            self._level()
+        while not self._left and np.count_nonzero(self._free()) < FREE_BLOCKS:
             self._collect(self._least_valid())
         if not self._left:
             self._begin()
@@ -382,6 +402,11 @@ class Translation:
         self._sequence += 1
         self._open, self._left = block, self._block_pages
         self._numbers[block] = np.full(self._block_pages, _NOTHING, np.int64)
+        self._stamp()
+
+    def _stamp(self) -> None:
+        """Note what the records of the open block have in common."""
+        self._records["epoch"], self._records["sequence"] = self._epoch, self._sequence
 
     def _retire(self, block: int) -> None:
         """Take a block that failed out of use, once nothing that counts is left in it."""
