@@ -12,6 +12,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from firmware_model.firmware import boot, built_in
 from firmware_model.firmware.controller import DriveController
 from firmware_model.firmware.firmware import Firmware
 from firmware_model.firmware.keypad_entry import KeypadEntry
@@ -61,7 +62,13 @@ def manufacture(profile: Profile, noise: NoiseSource) -> Manufactured:
     entropy.power_on()
     code = random_digits(entropy.draw, RESET_CODE_DIGITS)
     code_hash = hashlib.sha256(code.encode()).digest()
-    element = ElementState.fresh(profile.policy.limits, entropy.draw(32), code_hash)
+    element = ElementState.fresh(
+        profile.policy.limits,
+        entropy.draw(32),
+        code_hash,
+        profile.update_key,
+        built_in.SECURITY_VERSION,
+    )
     return Manufactured(element, code, _bad_blocks(profile.policy, entropy.draw))
 
 
@@ -238,9 +245,12 @@ class EmulatedDrive:
         if self._device is None:
             return Handshake.DETACHED
         try:
-            return self._device.transfer_in(endpoint, length, stream)
+            result = self._device.transfer_in(endpoint, length, stream)
         except ENDS as end:
             return self._end(end)
+        if self.firmware is not None and self.firmware.restart_is_due and isinstance(result, bytes):
+            self._restart()  # the command has no data-in: what the host got is how it ended
+        return result
 
     def cancel(self, endpoint: int, stream: int = 0) -> None:
         """Forget a transfer that was answered NAK."""
@@ -268,14 +278,26 @@ class EmulatedDrive:
         except ENDS as end:
             self._end(end)
 
+    def _restart(self) -> None:
+        """Begin with new firmware: the host sees the drive leave the bus and come back."""
+        self._lose_power()
+        try:
+            self._boot()
+        except ENDS as end:
+            self._end(end)
+
     def _boot(self) -> None:
-        parts = make_parts({**REFERENCE, **self.parts})
+        classes = {**REFERENCE, **self.parts}
         controller: DriveController | PlainController
         if self.profile.dialect == "none":
+            parts = make_parts(classes)
             controller = PlainController(self.board, self.policy, parts)
             unit = LogicalUnit(self._identity(), controller)
         else:
-            self.firmware = firmware = Firmware(self.board, self.policy, parts)
+            running = boot.begin(self.board, self.policy, classes["update_check"]())
+            # What a drive was made with in the place of a reference part, no manifest changes.
+            parts = make_parts({**REFERENCE, **running.parts, **self.parts})
+            self.firmware = firmware = Firmware(self.board, self.policy, parts, running)
             controller = DriveController(firmware, NativeChannels(firmware))
             unit = LogicalUnit(self._identity(), controller)
             firmware.on_open = lambda: unit.attention(MEDIUM_CHANGED)

@@ -8,12 +8,18 @@ from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from typing import Any, Final, Literal, cast
 
+from firmware_model.firmware import crypto
 from firmware_model.firmware.policy import Flash, Policy
 from firmware_model.hardware.clock import Timing
 from firmware_model.hardware.ecc import PageCode
 from firmware_model.hardware.nand import RECORD_BYTES, Endurance
 from firmware_model.wire.native import Entry, Feature
 
+# RFC 8032, section 7.1, test 1: the private key is printed there, so anybody can sign for a drive
+# that was made with this one. A drive that is to be trusted is made with a key of its own.
+TEST_UPDATE_KEY: Final = bytes.fromhex(
+    "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+)
 Dialect = Literal["native", "keypad", "none"]
 TEXT_BYTES_MAX: Final = 64 << 10
 CAPACITY_BYTES: Final = (1 << 20, 1 << 40)
@@ -53,6 +59,7 @@ class Profile:
     policy: Policy
     usb: Usb = field(default_factory=Usb)
     timing: Timing = field(default_factory=Timing)
+    update_key: bytes = TEST_UPDATE_KEY  # Ed25519, public: whose signature firmware must bear
     # Properties that this drive must fail, with the reason: it is a control.
     expected_failures: Mapping[str, str] = field(default_factory=dict)
 
@@ -130,20 +137,22 @@ def parse(text: str) -> Profile:
     table = _loaded(text)
     reader = _Table(table, "")
     dialect = reader.word("dialect", ("native", "keypad", "none"))
+    name = reader.text("name", r"[a-z0-9][a-z0-9-]{0,31}")
     profile = Profile(
-        name=reader.text("name", r"[a-z0-9][a-z0-9-]{0,31}"),
+        name=name,
         title=reader.text("title", r"[^\x00-\x1f]{1,80}"),
         dialect=cast(Dialect, dialect),
-        policy=_policy(reader, dialect),
+        policy=_policy(reader, name, dialect),
         usb=_usb(reader.table("usb")),
         timing=_timing(reader.table("timing")),
+        update_key=_update_key(reader.table("update")),
         expected_failures=reader.texts("expected_failures"),
     )
     reader.refuse_others()
     return profile
 
 
-def _policy(reader: "_Table", dialect: str) -> Policy:
+def _policy(reader: "_Table", product: str, dialect: str) -> Policy:
     pin, tries = reader.table("pin"), reader.table("tries")
     fewest, most = pin.number("digits_min", 4, 20, 7), pin.number("digits_max", 4, 20, 16)
     if fewest > most:
@@ -157,6 +166,7 @@ def _policy(reader: "_Table", dialect: str) -> Policy:
     capacity = reader.capacity("capacity")
     policy = Policy(
         block_count=capacity // 512,
+        product=product,
         entry=Entry.KEYPAD if dialect == "keypad" else Entry.HOST,
         features=features,
         limits=(
@@ -238,6 +248,14 @@ def _timing(reader: "_Table") -> Timing:
             f" {timing.longest_attempt_us}: it could be told from a wrong one"
         )
     return timing
+
+
+def _update_key(reader: "_Table") -> bytes:
+    key = bytes.fromhex(reader.text("key", r"[0-9a-fA-F]{64}", TEST_UPDATE_KEY.hex()))
+    reader.refuse_others()
+    if not crypto.is_signing_key(key):
+        raise ProfileError("update.key: under that one anybody can sign")
+    return key
 
 
 def capacity_bytes(text: str) -> int:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_model.wire import scsi
+from firmware_model.wire import buffer, scsi
 from firmware_model.wire.capacity import Capacity
 from firmware_model.wire.cdb import decode_cdb, transfer_of
 from firmware_model.wire.codec import DecodeError
@@ -48,6 +48,9 @@ BY_HAND: dict[str, scsi.Command] = {
     "04 00 00 00 00 00": scsi.FormatUnit(),
     "48 03 00 00 00 00 00 00 00 00": scsi.Sanitize(),
     "a2 f0 00 10 00 00 00 00 00 40 00 00": scsi.SecurityProtocolIn(0xF0, 0x10, 64),
+    "3b 8d 00 00 10 00 00 20 00 00": buffer.DownloadMicrocode(0x1000, 0x2000),
+    "3b 0f 00 00 00 00 00 00 00 00": buffer.ActivateMicrocode(),
+    "3c 03 00 00 00 00 00 00 04 00": buffer.ReadBufferDescriptor(4),
     "b5 f0 00 02 80 00 00 00 00 02 00 00": scsi.SecurityProtocolOut(0xF0, 2, 1024, True),
 }
 
@@ -58,6 +61,37 @@ def test_cdb_of_the_standard_is_the_command_and_back(text: str) -> None:
 
     assert command.encode() == cdb
     assert decode_cdb(cdb) == command
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3b 07 00 00 00 00 00 10 00 00",  # save and activate
+        "3b 0d 00 00 00 00 00 10 00 00",  # no power on is to activate
+        "3b ed 00 00 00 00 00 10 00 00",  # other events are
+        "3b 0e 00 00 00 00 00 10 00 00",  # START STOP UNIT and others are
+        "3b 8d 01 00 00 00 00 10 00 00",  # another buffer
+        "3b 02 00 00 00 00 00 10 00 00",  # data
+        "3c 02 00 00 00 00 00 00 04 00",  # data
+        "3c 03 01 00 00 00 00 00 04 00",  # another buffer
+        "3c 03 00 00 00 01 00 00 04 00",  # an offset
+    ],
+)
+def test_buffer_is_used_in_no_other_way(text: str) -> None:
+    assert decode_cdb(bytes.fromhex(text)) == INVALID_FIELD_IN_CDB
+
+
+def test_activating_ignores_what_a_piece_would_have_said() -> None:
+    cdb = bytes.fromhex("3b 0f 05 00 10 00 00 20 00 00")
+
+    assert decode_cdb(cdb) == buffer.ActivateMicrocode()
+
+
+def test_buffer_descriptor_is_laid_out_as_the_standard_prints_it() -> None:
+    descriptor = buffer.BufferDescriptor(12, 0x020000)
+
+    assert descriptor.encode().hex() == "0c020000"
+    assert buffer.BufferDescriptor.decode(descriptor.encode()) == descriptor
 
 
 @pytest.mark.parametrize("text", BY_HAND)
@@ -122,6 +156,7 @@ DECODERS = {
     "mode parameters (6)": lambda data: ModeParameters.decode(data, 6),
     "mode parameters (10)": lambda data: ModeParameters.decode(data, 10),
     "security protocols": SupportedProtocols.decode,
+    "buffer descriptor": buffer.BufferDescriptor.decode,
 }
 
 

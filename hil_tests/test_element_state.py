@@ -15,6 +15,7 @@ from firmware_model.hardware.element_state import (
     Count,
     ElementState,
     ElementStateError,
+    FirmwareSlot,
     Slot,
     SlotState,
 )
@@ -37,6 +38,7 @@ ACTIONS: dict[str, Callable[[SecureElement], object]] = {
     ),
     "destroy spares": lambda element: element.destroy_spares(),
     "read-only": lambda element: element.set_read_only(True, EVENT, HEAD),
+    "switch firmware": lambda element: element.switch_firmware(FirmwareSlot.A, 2, EVENT, HEAD),
     "destroy all": lambda element: element.destroy_all(EVENT, HEAD),
 }
 
@@ -99,6 +101,8 @@ STATES = st.builds(
     was_erased=st.booleans(),
     is_read_only=st.booleans(),
     firmware_floor=NUMBER,
+    firmware_slot=st.sampled_from(FirmwareSlot),
+    update_key=SECRET,
 )
 
 

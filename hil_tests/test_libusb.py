@@ -290,14 +290,21 @@ def test_drive_that_cannot_be_read_is_not_written() -> None:
         Interlocked(Unreadable(), refusal=None).execute(WRITE, data_out=BLOCK)
 
 
-HARMLESS = [TEST_UNIT_READY, INQUIRY, read10(0, 1), bytes.fromhex("b5f0000100000000020000000000")]
+HARMLESS = [
+    TEST_UNIT_READY,
+    INQUIRY,
+    read10(0, 1),
+    bytes.fromhex("b5f0000100000000020000000000"),
+    bytes.fromhex("3c030000000000000400"),
+]
 HARMFUL = {
     "WRITE(16)": b"\x8a" + bytes(15),
     "UNMAP": b"\x42" + bytes(9),
     "FORMAT UNIT": b"\x04" + bytes(5),
     "SANITIZE": b"\x48" + bytes(9),
     "MODE SELECT": b"\x15" + bytes(5),
-    "WRITE BUFFER": b"\x3b" + bytes(9),
+    "WRITE BUFFER": b"\x3b\x8d" + bytes(8),
+    "READ BUFFER of another mode": b"\x3c\x1c" + bytes(8),
     "ATA PASS-THROUGH": b"\x85" + bytes(15),
     "a PIN message": bytes.fromhex("b5f0000200000000020000000000"),
     "SECURITY PROTOCOL OUT to Opal": bytes.fromhex("b501000100000000020000000000"),

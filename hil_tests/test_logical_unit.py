@@ -44,7 +44,7 @@ class Unit:
     def __init__(self, failed: tuple[str, ...] = ()) -> None:
         drive = EmulatedDrive.new(profiles.load("native"), SeededNoise(b"unit"), kdf_iterations=1)
         parts = make_parts(REFERENCE)
-        self.firmware = Firmware(drive.board, drive.policy, parts, lambda: failed)
+        self.firmware = Firmware(drive.board, drive.policy, parts, self_test=lambda: failed)
         controller = DriveController(self.firmware, NativeChannels(self.firmware))
         self.unit = LogicalUnit(Identity("sedlab", "Native", "0001", "0123456789AB"), controller)
         self.firmware.on_open = lambda: self.unit.attention(MEDIUM_CHANGED)
@@ -189,7 +189,7 @@ def test_vital_product_data_names_its_pages(opened: Unit) -> None:
     listed = opened.run(scsi.Inquiry(255, 0x00))
     assert isinstance(listed, bytes)
 
-    assert list(listed[4:]) == [0x00, 0x80, 0x83, 0xB0, 0xB1, 0xB2]
+    assert list(listed[4:]) == [0x00, 0x80, 0x83, 0x86, 0xB0, 0xB1, 0xB2]
     for code in listed[4:]:
         page = opened.run(scsi.Inquiry(255, code))
         assert isinstance(page, bytes) and page[1] == code

@@ -22,6 +22,7 @@ from firmware_model.wire.attempt_log import (
     next_head,
 )
 from firmware_model.wire.codec import DecodeError
+from firmware_model.wire.firmware_image import Version
 from firmware_model.wire.native import (
     Answer,
     DriveHello,
@@ -64,6 +65,7 @@ STATUSES = st.builds(
     st.booleans(),
     BYTE,
     LONG,
+    WORD.map(Version.numbered),
     WORD,
 )
 PIN = st.binary(max_size=64)
@@ -98,7 +100,18 @@ VALUES: list[st.SearchStrategy[Codec]] = [
 ]
 SAMPLES: list[Codec] = [
     Status(
-        State.LOCKED, Entry.HOST, Feature.LOG, (9, 10, 3), (10, 10, 5), None, True, False, 2, 0, 1
+        State.LOCKED,
+        Entry.HOST,
+        Feature.LOG,
+        (9, 10, 3),
+        (10, 10, 5),
+        None,
+        True,
+        False,
+        2,
+        0,
+        Version(1, 2, 3),
+        7,
     ),
     Message(Operation.SET_PIN, Role.ADMIN, b"1234", b"567890", b"\x01"),
     Answer(Result.WRONG_PIN, 9, State.LOCKED, b"payload"),
@@ -113,7 +126,9 @@ FIXED_BYTES = [64, 512, 512, 536, 40, 232, 296, 32, 128]
 
 
 def test_status_has_its_fields_where_the_layout_says() -> None:
-    expected = bytes.fromhex("01 00 0004 090a03 0a0a05 ff 01 00 02 0000000000000000 00000001")
+    expected = bytes.fromhex(
+        "01 00 0004 090a03 0a0a05 ff 01 00 02 0000000000000000 01020003 00000007"
+    )
 
     assert SAMPLES[0].encode() == expected.ljust(64, b"\0")
 
@@ -324,3 +339,11 @@ def test_totals_of_a_record_are_two_halves() -> None:
     record = LogRecord(0, 0, Event.TOTALS, NO_ROLE, 5 << 32 | 7)
 
     assert record.megabytes == (5, 7)
+    assert record.firmware is None
+
+
+def test_record_of_an_update_names_version_and_security_version() -> None:
+    record = LogRecord(0, 0, Event.UPDATED, NO_ROLE, Version(1, 2, 3).number << 32 | 7)
+
+    assert record.firmware == (Version(1, 2, 3), 7)
+    assert record.megabytes == (0, 0)

@@ -18,6 +18,7 @@ from firmware_model.wire.native import (
     State,
     Status,
 )
+from host_driver import firmware_update
 from host_driver.attachment import Attachment, OpenOptions, Operator
 from host_driver.attempt_log import AttemptLog, check_evidence
 from host_driver.dialects.dialect import Dialect, role_named
@@ -152,6 +153,20 @@ class Drive:
     def erase(self, reset_code: str | None = None) -> None:
         """Destroy all keys, and so all data: by the right of the open session, or by the code."""
         self._dialect.erase(reset_code)
+
+    def update(
+        self, image: bytes, progress: firmware_update.Progress = lambda sent, of: None
+    ) -> None:
+        """Give the drive new firmware, by the right of who opened it, and have it begin with it.
+
+        The drive locks when the image begins, and leaves the bus when this returns: it is to be
+        opened anew. Raises CommandRefused with the drive's reason; its firmware is then what it
+        was.
+        """
+        if self.status() is None:
+            raise NotSupported("the drive takes no firmware that sedlab knows")
+        firmware_update.download(self.disk, image, progress)
+        firmware_update.activate(self.disk)
 
     # --- data -----------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ PROVISIONED_MARK: Final = b"SEDLAB TEST DRIVE\n"
 HARMLESS: Final = frozenset(bytes.fromhex("00 03 08 12 1A 1B 1E 23 25 28 35 5A 88 91 A0 A2 A3 A8"))
 SERVICE_ACTION_IN_16, READ_CAPACITY_16 = 0x9E, 0x10
 VERIFY_10, VERIFY_16 = 0x2F, 0x8F
+READ_BUFFER, DESCRIPTOR_MODE = 0x3C, 0x03
 SECURITY_PROTOCOL_OUT, NATIVE_PROTOCOL = 0xB5, 0xF0
 # The native channels that carry no operation: a session's opening, and a nonce for evidence.
 HARMLESS_CHANNELS: Final = frozenset((0x0001, 0x0011))
@@ -49,6 +50,8 @@ def is_harmless(cdb: bytes) -> bool:
         return True
     if opcode == SERVICE_ACTION_IN_16:
         return cdb[1:2] == bytes((READ_CAPACITY_16,))
+    if opcode == READ_BUFFER:
+        return cdb[1:2] == bytes((DESCRIPTOR_MODE,))
     if opcode in (VERIFY_10, VERIFY_16):
         return len(cdb) > 1 and not cdb[1] & 0x06  # BYTCHK 0: the drive compares with itself
     if opcode == SECURITY_PROTOCOL_OUT and cdb[1:2] == bytes((NATIVE_PROTOCOL,)):

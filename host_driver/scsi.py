@@ -161,7 +161,7 @@ def refusal(completion: Completion) -> CommandRefused:
             return SelfTestFailed("the drive failed its self-test", sense)
         case (WRITE_PROTECTED.key, WRITE_PROTECTED.asc, _):
             return CommandRefused("the drive is read-only", sense)
-        case (SenseKey.ILLEGAL_REQUEST, 0x20, _):
+        case (SenseKey.ILLEGAL_REQUEST, 0x20, 0x00):
             return NotSupported("the drive does not know that command", sense)
     return CommandRefused(f"refused: {sense}", sense)
 

@@ -7,10 +7,19 @@ from firmware_model.firmware.firmware import Firmware
 from firmware_model.firmware.native import NativeChannels
 from firmware_model.firmware.parts import LockCause
 from firmware_model.wire import native
+from firmware_model.wire.buffer import BufferDescriptor
 from firmware_model.wire.function import BusEvent
 from firmware_model.wire.native import Role, State
 from firmware_model.wire.security import SecurityProtocol, SupportedProtocols
-from firmware_model.wire.sense import INVALID_FIELD_IN_CDB, WRITE_PROTECTED, Sense
+from firmware_model.wire.sense import (
+    ACCESS_NOT_AUTHORIZED,
+    COMMAND_SEQUENCE_ERROR,
+    INVALID_FIELD_IN_CDB,
+    LOCKED,
+    SELF_TEST_FAILED,
+    WRITE_PROTECTED,
+    Sense,
+)
 from firmware_model.wire.unmap import Extent
 
 _CAUSES: Final = {
@@ -90,6 +99,31 @@ class DriveController:
             return INVALID_FIELD_IN_CDB
         return self._channels.receive(specific, data)
 
+    @property
+    def buffer(self) -> BufferDescriptor:
+        """How firmware is to be cut."""
+        return self._firmware.update.descriptor
+
+    def download(self, offset: int, piece: bytes) -> Sense | None:
+        """Take a piece of firmware; with the first it matters who sends it, and the drive locks."""
+        firmware = self._firmware
+        if firmware.state is State.FAILED:
+            return SELF_TEST_FAILED
+        if not piece:
+            return None  # SPC-4 6.49: no data is no error
+        if not offset and not firmware.parts.updating.allows(firmware.is_owned):
+            firmware.update.drop()
+            return ACCESS_NOT_AUTHORIZED if self.is_open else LOCKED
+        return firmware.update.receive(offset, piece)
+
+    def activate(self) -> Sense | None:
+        """Begin with the firmware that was saved, as at a power-up."""
+        if not self._firmware.update.is_deferred:
+            return COMMAND_SEQUENCE_ERROR
+        self._firmware.close()
+        self._firmware.restart_is_due = True
+        return None
+
     def vendor(self, cdb: bytes, data_out: bytes) -> bytes | Sense | None:
         """Run a vendor's command, if there is one."""
         return self._firmware.parts.commands.run(cdb, data_out, self)
@@ -102,6 +136,7 @@ class DriveController:
         """Lock on what the policy says; resets before configuration are part of enumeration."""
         if event in (BusEvent.ATTACH, BusEvent.DETACH, BusEvent.RESET):
             self._channels.end_session()
+            self._firmware.update.drop()
         policy = self._firmware.policy
         if event is BusEvent.SUSPEND and not policy.lock_on_suspend:
             return

@@ -15,6 +15,11 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _SHA256 = SHA256()
+# The encodings of points of small order, sign bit left out: y = 0, 1, -1, the two of order 8, and
+# those of them that exceed the prime. Under such a key anybody can sign (RFC 8032 8.9 warns of it).
+_PRIME = (1 << 255) - 19
+_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER = {0, 1, _PRIME - 1, _PRIME, _PRIME + 1, _ORDER_8, _PRIME - _ORDER_8}
 
 
 class InvalidUnwrap(Exception):
@@ -109,8 +114,19 @@ def argon2id(
     ).derive(pin)
 
 
+def is_signing_key(key: bytes) -> bool:
+    """Tell whether `key` could be an Ed25519 public key under which not just anybody can sign."""
+    y = int.from_bytes(key, "little") & ((1 << 255) - 1)
+    return len(key) == 32 and y not in _SMALL_ORDER
+
+
 def is_signed(public_key: bytes, signature: bytes, message: bytes) -> bool:
-    """Tell whether `signature` over `message` is by the key of `public_key` (Ed25519, RFC 8032)."""
+    """Tell whether `signature` over `message` is by the key of `public_key` (Ed25519, RFC 8032).
+
+    False for keys and signatures of any other form.
+    """
+    if not is_signing_key(public_key):
+        return False
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
     except (InvalidSignature, ValueError):

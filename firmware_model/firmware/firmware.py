@@ -5,6 +5,7 @@ from typing import Final
 
 from firmware_model.firmware import attempt_log
 from firmware_model.firmware.access import Access
+from firmware_model.firmware.boot import Running
 from firmware_model.firmware.erasure import Erasure
 from firmware_model.firmware.keys import KeyHierarchy
 from firmware_model.firmware.keystore import KeyStore
@@ -14,8 +15,15 @@ from firmware_model.firmware.parts import FailedAttempt, LockCause, Parts
 from firmware_model.firmware.policy import Policy
 from firmware_model.firmware.self_test import known_answer_tests
 from firmware_model.firmware.translation import Translation
+from firmware_model.firmware.update import FirmwareUpdate
 from firmware_model.hardware.board import Board
-from firmware_model.hardware.element_state import RECOVERY_SLOTS, Count, Slot, count_of
+from firmware_model.hardware.element_state import (
+    RECOVERY_SLOTS,
+    Count,
+    FirmwareSlot,
+    Slot,
+    count_of,
+)
 from firmware_model.hardware.entropy import HealthTestFailed, random_digits
 from firmware_model.wire.attempt_log import Event
 from firmware_model.wire.native import (
@@ -28,7 +36,6 @@ from firmware_model.wire.native import (
 )
 from firmware_model.wire.recovery_pin import RECOVERY_PINS, recovery_number, recovery_pin
 
-VERSION: Final = 1
 _ATTEMPTS: Final = {
     Count.USER: Event.ATTEMPT_USER,
     Count.ADMIN: Event.ATTEMPT_ADMIN,
@@ -45,10 +52,12 @@ class Firmware:
         board: Board,
         policy: Policy,
         parts: Parts,
+        running: Running | None = None,
         self_test: Callable[[], tuple[str, ...]] = known_answer_tests,
     ) -> None:
         self.board = board
-        self.policy = policy
+        self.running = running or Running(FirmwareSlot.BUILT_IN, policy)
+        self.policy = self.running.policy
         self.parts = parts
         self.on_open: Callable[[], None] = lambda: None  # told when the medium becomes readable
         element, nand, clock, timing = board.element, board.nand, board.clock, board.timing
@@ -56,6 +65,8 @@ class Firmware:
         layout = Layout.of(policy)
         clock.charge(timing.boot_us)
         self.failures = self_test()
+        if self.running.slot is None:
+            self.failures += ("firmware: none that may run",)
         self._draw_first()
         element.power_on(parts.counter)
         epoch = element.state.epoch
@@ -70,6 +81,8 @@ class Firmware:
             element, self._store, board.entropy, parts, clock, timing, policy.kdf_iterations
         )
         self.access = Access(translation, self.log, parts, clock, timing, nand.geometry.page_bytes)
+        self.update = FirmwareUpdate(board, policy, parts, self.running, self.log, self.close)
+        self.restart_is_due = False  # once the host has heard how its command ended
         self._look_for_keys()
         if not self.failures:
             self._start()
@@ -90,6 +103,7 @@ class Firmware:
     def _start(self) -> None:
         try:
             self._finish_what_was_cut()
+            self._tell_of_fallback()
             self.log.add(Event.BOOT)
         except MediumError as worn:
             self.failures += (f"flash: {worn}",)
@@ -101,6 +115,13 @@ class Firmware:
             self._store.wipe(self._element.state.epoch)
         for count in Count:
             self._enforce_limit(count)
+
+    def _tell_of_fallback(self) -> None:
+        """Leave evidence when the firmware is not the one that was switched to."""
+        running = self.running
+        if running.slot is not self._element.state.firmware_slot:
+            detail = running.version.number << 32 | running.security_version
+            self.log.add(Event.FELL_BACK, detail=detail)
 
     # --- what anybody may ask -------------------------------------------------------------------
 
@@ -145,7 +166,8 @@ class Firmware:
             has_admin=self.keys.is_set(Slot.ADMIN),
             recovery_left=sum(self.keys.is_set(slot) for slot in RECOVERY_SLOTS),
             block_count=self.policy.block_count if is_open else 0,
-            version=VERSION,
+            version=self.running.version,
+            security_version=self.running.security_version,
         )
 
     # --- opening and closing --------------------------------------------------------------------
@@ -169,6 +191,11 @@ class Firmware:
     def lock(self, cause: LockCause = LockCause.COMMAND) -> None:
         """Close the medium, if it is open and the cause is one that closes it."""
         if self.access.is_open and self.parts.locking.locks_on(cause):
+            self.close()
+
+    def close(self) -> None:
+        """Close the medium, if it is open, for a reason that is no matter of policy."""
+        if self.access.is_open:
             self.log.add(Event.LOCK, detail=self.access.totals)
             self.access.close()
 

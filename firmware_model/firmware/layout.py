@@ -1,8 +1,8 @@
-"""Where things stand in flash: wrapped keys, attempt log, data."""
+"""Where things stand in flash: wrapped keys, attempt log, firmware, data."""
 
 from dataclasses import dataclass
 
-from firmware_model.firmware import attempt_log, keystore
+from firmware_model.firmware import attempt_log, firmware_slots, keystore
 from firmware_model.firmware.policy import Policy
 from firmware_model.firmware.sector_cipher import SECTOR_BYTES
 from firmware_model.firmware.translation import blocks_needed
@@ -15,6 +15,7 @@ class Layout:
 
     geometry: Geometry
     log_block: int
+    firmware_block: int
     data_block: int
     data_blocks: int
     logical_pages: int
@@ -26,7 +27,8 @@ class Layout:
         block_pages = flash.pages_per_block * flash.planes
         logical_pages = -(-policy.block_count * SECTOR_BYTES // flash.page_bytes)
         log_blocks = attempt_log.blocks_needed(policy.log_records, block_pages)
-        data_block = keystore.BLOCKS + log_blocks
+        firmware_block = keystore.BLOCKS + log_blocks
+        data_block = firmware_block + firmware_slots.blocks_needed(block_pages * flash.page_bytes)
         data_blocks = blocks_needed(logical_pages, block_pages, flash.over_provisioning_percent)
         geometry = Geometry(
             data_block + data_blocks,
@@ -35,4 +37,6 @@ class Layout:
             flash.spare_bytes,
             flash.planes,
         )
-        return cls(geometry, keystore.BLOCKS, data_block, data_blocks, logical_pages)
+        return cls(
+            geometry, keystore.BLOCKS, firmware_block, data_block, data_blocks, logical_pages
+        )

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from firmware_model.firmware.medium import MediumError, Unreadable
+from firmware_model.wire import buffer, mode, scsi
 from firmware_model.wire import cdb as cdbs
-from firmware_model.wire import mode, scsi
 from firmware_model.wire.capacity import Capacity, format_capacities
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.inquiry import StandardInquiry, vpd_pages
@@ -65,6 +65,15 @@ class Controller(Protocol):
 
     def security_out(self, protocol: int, specific: int, data: bytes) -> Sense | None: ...
 
+    @property
+    def buffer(self) -> buffer.BufferDescriptor | None:
+        """How firmware is to be cut; None where none is taken."""
+        ...
+
+    def download(self, offset: int, piece: bytes) -> Sense | None: ...
+
+    def activate(self) -> Sense | None: ...
+
     def vendor(self, cdb: bytes, data_out: bytes) -> bytes | Sense | None:
         """Run a vendor's command; None stands for no such operation code."""
         ...
@@ -119,7 +128,8 @@ class LogicalUnit:
     def __init__(self, identity: Identity, controller: Controller) -> None:
         self._controller = controller
         self._inquiry = StandardInquiry(identity.vendor, identity.product, identity.revision)
-        self._pages = vpd_pages(identity.vendor, identity.product, identity.serial)
+        takes_firmware = controller.buffer is not None
+        self._pages = vpd_pages(identity.vendor, identity.product, identity.serial, takes_firmware)
         self._sense = NO_SENSE  # of the last command
         self._attentions = [POWER_ON_RESET]
         self._prevents_removal = False
@@ -146,6 +156,9 @@ class LogicalUnit:
             scsi.Sanitize: self._erase,
             scsi.SecurityProtocolIn: self._security_in,
             scsi.SecurityProtocolOut: self._security_out,
+            buffer.ReadBufferDescriptor: self._describe_buffer,
+            buffer.DownloadMicrocode: self._download,
+            buffer.ActivateMicrocode: self._activate,
         }
 
     def attention(self, sense: Sense) -> None:
@@ -348,3 +361,19 @@ class LogicalUnit:
             return Reply(sense=INVALID_FIELD_IN_CDB)
         data = data_out[: command.length]
         return Reply(sense=self._controller.security_out(command.protocol, command.specific, data))
+
+    # --- firmware -------------------------------------------------------------------------------
+
+    def _describe_buffer(self, command: buffer.ReadBufferDescriptor, data_out: bytes) -> Reply:
+        descriptor = self._controller.buffer
+        if descriptor is None:
+            return Reply(sense=INVALID_OPCODE)
+        return Reply(descriptor.encode()[: command.allocation_length])
+
+    def _download(self, command: buffer.DownloadMicrocode, data_out: bytes) -> Reply:
+        if len(data_out) < command.length:
+            return Reply(sense=INVALID_FIELD_IN_CDB)
+        return Reply(sense=self._controller.download(command.offset, data_out[: command.length]))
+
+    def _activate(self, command: buffer.ActivateMicrocode, data_out: bytes) -> Reply:
+        return Reply(sense=self._controller.activate())

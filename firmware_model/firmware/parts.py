@@ -9,10 +9,12 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any, Final, Protocol, get_type_hints
 
+from firmware_model.firmware.image_check import UpdateRules
 from firmware_model.firmware.sector_cipher import SectorCipher
 from firmware_model.firmware.volume import Volume
 from firmware_model.hardware.secure_element import AttemptCounter
 from firmware_model.wire.bot import Csw, CswStatus
+from firmware_model.wire.firmware_image import ImageFault
 from firmware_model.wire.sense import Sense
 
 
@@ -207,6 +209,52 @@ class VendorCommands(Protocol):
     def run(self, cdb: bytes, data_out: bytes, door: Door) -> bytes | Sense | None: ...
 
 
+class UpdateCheck(Protocol):
+    """What is wrong with a firmware image; None for one that may run."""
+
+    def arriving(self, offset: int, piece: bytes, rules: UpdateRules) -> ImageFault | None:
+        """Judge a piece, as far as it tells anything, before it is stored."""
+        ...
+
+    def staged(self, image: bytes, rules: UpdateRules) -> ImageFault | None:
+        """Judge an image as it was read back from flash, before the drive switches to it."""
+        ...
+
+    def at_boot(self, image: bytes, rules: UpdateRules) -> ImageFault | None:
+        """Judge what stands in a slot, at every power-up."""
+        ...
+
+
+class SwitchSteps(Protocol):
+    """What makes an image the firmware, each step durable when it returns."""
+
+    def switch(self) -> None:
+        """Name its slot, and raise the floor to its security version."""
+        ...
+
+    def name_slot(self) -> None:
+        """Name its slot alone."""
+        ...
+
+    def raise_floor(self) -> None:
+        """Raise the floor alone."""
+        ...
+
+
+class Updating(Protocol):
+    """Who may update, and in which order it happens."""
+
+    def allows(self, is_owned: bool) -> bool: ...
+
+    def begin(self, steps: SwitchSteps) -> None:
+        """An image begins to arrive; only its header is known, and nobody has checked it."""
+        ...
+
+    def end(self, steps: SwitchSteps) -> None:
+        """The whole image is in flash, and was found good there."""
+        ...
+
+
 class Replies(Protocol):
     """How an answer is cut to what was asked for."""
 
@@ -240,6 +288,8 @@ class Parts:
     pacing: Pacing
     caching: Caching
     commands: VendorCommands
+    update_check: UpdateCheck
+    updating: Updating
     replies: Replies
     transport: Transport
 

@@ -10,7 +10,7 @@ from firmware_model.firmware.volume import Volume
 from firmware_model.hardware.board import Board
 from firmware_model.wire.function import BusEvent
 from firmware_model.wire.native import State
-from firmware_model.wire.sense import INVALID_FIELD_IN_CDB, Sense
+from firmware_model.wire.sense import INVALID_FIELD_IN_CDB, INVALID_OPCODE, Sense
 from firmware_model.wire.unmap import Extent
 
 
@@ -29,6 +29,7 @@ class PlainController:
 
     state = State.UNLOCKED
     is_write_protected = False
+    buffer = None
 
     def __init__(self, board: Board, policy: Policy, parts: Parts) -> None:
         layout = Layout.of(policy)
@@ -77,6 +78,14 @@ class PlainController:
     def security_out(self, protocol: int, specific: int, data: bytes) -> Sense | None:
         """Refuse: an ordinary stick has no security protocol."""
         return INVALID_FIELD_IN_CDB
+
+    def download(self, offset: int, piece: bytes) -> Sense | None:
+        """Refuse: its firmware is what it was made with."""
+        return INVALID_OPCODE
+
+    def activate(self) -> Sense | None:
+        """Refuse: its firmware is what it was made with."""
+        return INVALID_OPCODE
 
     def vendor(self, cdb: bytes, data_out: bytes) -> bytes | Sense | None:
         """There are no vendor commands."""

@@ -26,6 +26,7 @@ class Policy:
     """The configuration that the firmware obeys."""
 
     block_count: int  # of 512 bytes
+    product: str = ""  # that firmware must be for: the name of the profile
     entry: Entry = Entry.HOST
     features: Feature = NO_FEATURES
     limits: tuple[int, int, int] = (10, 10, 10)  # tries of user, admin and recovery

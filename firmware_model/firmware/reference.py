@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Final
 
 from firmware_model.firmware import crypto
+from firmware_model.firmware.image_check import UpdateRules, header_fault, image_fault
 from firmware_model.firmware.parts import (
     Door,
     EraseSteps,
@@ -12,12 +13,15 @@ from firmware_model.firmware.parts import (
     LockCause,
     PartClass,
     SlotChange,
+    SwitchSteps,
     Unwrapped,
 )
 from firmware_model.firmware.sector_cipher import MEK_BYTES, SectorCipher, XtsSectors
 from firmware_model.firmware.volume import Volume
 from firmware_model.hardware.secure_element import SpendFirst
 from firmware_model.wire.bot import Csw, CswStatus
+from firmware_model.wire.codec import DecodeError
+from firmware_model.wire.firmware_image import ImageFault, ImageHeader
 from firmware_model.wire.sense import Sense
 
 
@@ -175,6 +179,38 @@ class NoVendorCommands:
         return None
 
 
+class SignedImages:
+    """Signed by the key of the drive, for its product, and not below its floor."""
+
+    def arriving(self, offset: int, piece: bytes, rules: UpdateRules) -> ImageFault | None:
+        """Spare the flash an image that says itself that it is not for this drive."""
+        if offset:
+            return None
+        try:
+            return header_fault(ImageHeader.decode(piece), rules)
+        except DecodeError:
+            return ImageFault.MALFORMED
+
+    def staged(self, image: bytes, rules: UpdateRules) -> ImageFault | None:
+        return image_fault(image, rules)
+
+    def at_boot(self, image: bytes, rules: UpdateRules) -> ImageFault | None:
+        return image_fault(image, rules)
+
+
+class SwitchesLast:
+    """The owner's to begin; slot and floor in one step, when the image is whole and good."""
+
+    def allows(self, is_owned: bool) -> bool:
+        return is_owned
+
+    def begin(self, steps: SwitchSteps) -> None:
+        """Nothing is known yet that could be acted on."""
+
+    def end(self, steps: SwitchSteps) -> None:
+        steps.switch()
+
+
 class ExactReplies:
     """At most the answer itself."""
 
@@ -207,6 +243,8 @@ REFERENCE: Final[Mapping[str, PartClass]] = {
     "pacing": ConstantTime,
     "caching": WriteThrough,
     "commands": NoVendorCommands,
+    "update_check": SignedImages,
+    "updating": SwitchesLast,
     "replies": ExactReplies,
     "transport": PlainCsw,
 }

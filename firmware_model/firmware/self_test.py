@@ -81,6 +81,17 @@ _PBKDF2_KEY: Final = bytes.fromhex(
 )
 
 
+# RFC 8032, section 7.1, test 3: a message of two bytes.
+_ED25519_KEY: Final = bytes.fromhex(
+    "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"
+)
+_ED25519_MESSAGE: Final = bytes.fromhex("af82")
+_ED25519_SIGNATURE: Final = bytes.fromhex(
+    "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac"
+    "18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a"
+)
+
+
 def xts_answers(cipher: Callable[[bytes], SectorCipher]) -> tuple[KnownAnswer, ...]:
     """Return the answers of a sector cipher, alone and as the second of three sectors.
 
@@ -147,6 +158,13 @@ ANSWERS: Final = (
 )
 
 
+# Run before the first signature of a power-up is judged: most power-ups judge none.
+SIGNATURE_ANSWERS: Final = (
+    KnownAnswer("Ed25519 verify", b"\x01", lambda: _holds(_ED25519_SIGNATURE)),
+    KnownAnswer("Ed25519 refusal", b"\x00", lambda: _holds(_altered(_ED25519_SIGNATURE))),
+)
+
+
 def known_answer_tests(answers: tuple[KnownAnswer, ...] = ANSWERS) -> tuple[str, ...]:
     """Return the names of the answers that do not hold; an empty tuple is a pass."""
     return tuple(answer.name for answer in answers if not answer.holds())
@@ -158,6 +176,10 @@ def _unwrapped(unwrap: Callable[[bytes, bytes], bytes], kek: bytes, wrapped: byt
         return unwrap(kek, wrapped)
     except crypto.InvalidUnwrap:
         return b""
+
+
+def _holds(signature: bytes) -> bytes:
+    return bytes((crypto.is_signed(_ED25519_KEY, signature, _ED25519_MESSAGE),))
 
 
 def _altered(data: bytes) -> bytes:

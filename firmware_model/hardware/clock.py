@@ -14,6 +14,7 @@ class Timing:
     kdf_us: int = 250_000  # one stretching of a PIN
     sector_us: int = 3  # one sector through the cipher
     boot_us: int = 40_000
+    verify_us: int = 60_000  # the signature of a firmware image
     attempt_us: int = 400_000  # a failed attempt, whatever failed and whatever it led to
 
     @property

@@ -37,6 +37,14 @@ class Count(IntEnum):
     RECOVERY = 2
 
 
+class FirmwareSlot(IntEnum):
+    """Where a firmware stands: in the controller's own memory, or in one of two areas of flash."""
+
+    BUILT_IN = 0
+    A = 1
+    B = 2
+
+
 RECOVERY_SLOTS: Final = (Slot.RECOVERY_1, Slot.RECOVERY_2, Slot.RECOVERY_3)
 _COUNTS: Final = {Slot.USER: Count.USER, Slot.DURESS: Count.USER, Slot.ADMIN: Count.ADMIN}
 
@@ -66,6 +74,7 @@ class ElementState:
     tries: tuple[int, int, int]  # left
     identity_seed: bytes  # Ed25519
     reset_code_hash: bytes  # SHA-256
+    update_key: bytes  # Ed25519, public: what signs firmware; never changed
     slots: tuple[SlotState, ...] = (EMPTY,) * len(Slot)
     refund_key: bytes | None = None
     stretch_salt: bytes | None = None
@@ -76,14 +85,27 @@ class ElementState:
     epoch: int = 0  # grows with each erase
     was_erased: bool = False
     is_read_only: bool = False
-    firmware_floor: int = 0
+    firmware_floor: int = 0  # the lowest security version that may run; it never falls
+    firmware_slot: FirmwareSlot = FirmwareSlot.BUILT_IN  # to begin with at power-up
 
     @classmethod
     def fresh(
-        cls, limits: tuple[int, int, int], identity_seed: bytes, reset_code_hash: bytes
+        cls,
+        limits: tuple[int, int, int],
+        identity_seed: bytes,
+        reset_code_hash: bytes,
+        update_key: bytes = bytes(32),
+        firmware_floor: int = 0,
     ) -> ElementState:
-        """Return the state of an element that leaves the factory."""
-        return cls(limits, limits, identity_seed, reset_code_hash)
+        """Return the state of an element that leaves the factory; no key signs for all zeros."""
+        return cls(
+            limits,
+            limits,
+            identity_seed,
+            reset_code_hash,
+            update_key,
+            firmware_floor=firmware_floor,
+        )
 
     def logged(self, event: int, head: bytes) -> ElementState:
         """Return the state with one more record in its log."""
@@ -104,13 +126,13 @@ class ElementState:
     def encode(self) -> bytes:
         """Return the state as bytes of one length, ending in a checksum."""
         parts = [MAGIC, bytes(self.limits), bytes(self.tries)]
-        parts += [self.identity_seed, self.reset_code_hash]
+        parts += [self.identity_seed, self.reset_code_hash, self.update_key]
         for slot in self.slots:
             parts += [_optional(slot.live), _optional(slot.spare), _U32.pack(slot.generation)]
         parts += [_optional(self.refund_key), _optional(self.stretch_salt)]
         flags = self.was_erased | self.is_read_only << 1
         parts.append(_TAIL.pack(self.attempt_number, self.log_count, self.epoch, flags))
-        parts += [_U32.pack(self.firmware_floor), self.head]
+        parts += [_FIRMWARE.pack(self.firmware_floor, self.firmware_slot), self.head]
         parts += [_U32.pack(count) for count in self.counts]
         body = b"".join(parts)
         return body + _U32.pack(zlib.crc32(body))
@@ -124,29 +146,33 @@ class ElementState:
         if fields.take(8) != MAGIC:
             raise ElementStateError("no element's state")
         limits, tries = tuple(fields.take(3)), tuple(fields.take(3))
-        seed, code = fields.take(32), fields.take(32)
+        seed, code, update_key = fields.take(32), fields.take(32), fields.take(32)
         slots = tuple(
             SlotState(fields.optional(), fields.optional(), fields.u32()) for _ in range(len(Slot))
         )
         refund_key, salt = fields.optional(), fields.optional()
         attempt_number, log_count, epoch, flags = _TAIL.unpack(fields.take(_TAIL.size))
-        floor, head = fields.u32(), fields.take(32)
+        floor, firmware_slot = _FIRMWARE.unpack(fields.take(_FIRMWARE.size))
+        if firmware_slot >= len(FirmwareSlot):
+            raise ElementStateError(f"there is no firmware slot {firmware_slot}")
         state = cls(
             limits=(limits[0], limits[1], limits[2]),
             tries=(tries[0], tries[1], tries[2]),
             identity_seed=seed,
             reset_code_hash=code,
+            update_key=update_key,
             slots=slots,
             refund_key=refund_key,
             stretch_salt=salt,
             attempt_number=attempt_number,
-            head=head,
+            head=fields.take(32),
             log_count=log_count,
             counts=tuple(fields.u32() for _ in range(KINDS)),
             epoch=epoch,
             was_erased=bool(flags & 1),
             is_read_only=bool(flags & 2),
             firmware_floor=floor,
+            firmware_slot=FirmwareSlot(firmware_slot),
         )
         numbers = (*state.counts, epoch, floor, *(slot.generation for slot in slots))
         if max(attempt_number, log_count) >> 63 or max(numbers) >> 31:
@@ -158,6 +184,7 @@ class ElementState:
 
 _U32: Final = struct.Struct(">I")
 _TAIL: Final = struct.Struct(">QQIB")
+_FIRMWARE: Final = struct.Struct(">IB")
 
 
 def _optional(secret: bytes | None) -> bytes:

@@ -17,6 +17,7 @@ from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import (
     Count,
     ElementState,
+    FirmwareSlot,
     Slot,
     SlotState,
     count_of,
@@ -306,6 +307,18 @@ class SecureElement:
         self._charge()
         state = replace(self.state, is_read_only=is_read_only)
         self._cells.commit("set read-only", state.logged(event, head))
+
+    def switch_firmware(self, slot: FirmwareSlot, floor: int, event: int, head: bytes) -> bool:
+        """Name the slot to begin with and raise the floor of security versions: one durable step.
+
+        Returns False, and changes nothing, for a floor below the one there is.
+        """
+        self._charge()
+        if floor < self.state.firmware_floor:
+            return False
+        state = replace(self.state, firmware_slot=slot, firmware_floor=floor)
+        self._cells.commit("switch firmware", state.logged(event, head))
+        return True
 
     def reset_code_is_right(self, code: bytes) -> bool:
         """Tell whether `code` is the one printed when the drive was made."""

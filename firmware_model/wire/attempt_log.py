@@ -12,6 +12,7 @@ from struct import Struct
 from typing import ClassVar, Final, Self
 
 from firmware_model.wire.codec import DecodeError
+from firmware_model.wire.firmware_image import Version
 
 KINDS: Final = 32
 HEAD_BYTES: Final = 32
@@ -41,6 +42,8 @@ class Event(IntEnum):
     TOTALS = 17
     READ_ONLY_SET = 18
     TRIES_RESTORED = 19
+    UPDATED = 20
+    FELL_BACK = 21  # to firmware in another slot than the one that was to be begun with
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,9 @@ class LogRecord:
     time_us: int  # of the drive's own clock
     event: Event
     role: int = NO_ROLE  # a wire.native.Role
-    detail: int = 0  # LOCK, TOTALS, ERASE_*: MiB read (upper half), written since unlocked
+    # LOCK, TOTALS, ERASE_*: MiB read (upper half) and written since the unlock.
+    # UPDATED, FELL_BACK: number of the version (upper half) and security version.
+    detail: int = 0
 
     LAYOUT: ClassVar[Struct] = Struct(">QQBB6xQ8x")
 
@@ -75,8 +80,17 @@ class LogRecord:
 
     @property
     def megabytes(self) -> tuple[int, int]:
-        """MiB read and written, of a LOCK or TOTALS record."""
+        """MiB read and written, of a record that tells them; none of any other."""
+        if self.firmware is not None:
+            return 0, 0
         return self.detail >> 32, self.detail & 0xFFFFFFFF
+
+    @property
+    def firmware(self) -> tuple[Version, int] | None:
+        """Version and security version, of an UPDATED or FELL_BACK record; None of any other."""
+        if self.event not in (Event.UPDATED, Event.FELL_BACK):
+            return None
+        return Version.numbered(self.detail >> 32), self.detail & 0xFFFFFFFF
 
 
 def next_head(head: bytes, record: bytes) -> bytes:

@@ -3,6 +3,16 @@
 from collections.abc import Callable
 from typing import Final
 
+from firmware_model.wire.buffer import (
+    ACTIVATE_MODE,
+    BUFFER_ID,
+    DESCRIPTOR_MODE,
+    DOWNLOAD_MODE,
+    PO_ACT,
+    ActivateMicrocode,
+    DownloadMicrocode,
+    ReadBufferDescriptor,
+)
 from firmware_model.wire.scsi import (
     BLOCK_BYTES,
     NOTHING,
@@ -65,7 +75,7 @@ def transfer_of(command: Command) -> Transfer:
             return Transfer(Direction.OUT, command.block_count * BLOCK_BYTES)
         case ModeSelect() | Unmap():
             return Transfer(Direction.OUT, command.list_length)
-        case SecurityProtocolOut():
+        case SecurityProtocolOut() | DownloadMicrocode():
             return Transfer(Direction.OUT, command.length)
         case SecurityProtocolIn():
             return Transfer(Direction.IN, command.length)
@@ -78,6 +88,7 @@ def transfer_of(command: Command) -> Transfer:
             | ReadFormatCapacities()
             | ReadCapacity()
             | ReportLuns()
+            | ReadBufferDescriptor()
         ):
             return Transfer(Direction.IN, command.allocation_length)
     return NOTHING
@@ -178,6 +189,21 @@ def _security_length(cdb: bytes) -> tuple[int, bool]:
     return _number(cdb, 6, 4) * (512 if inc_512 else 1), inc_512
 
 
+def _write_buffer(cdb: bytes) -> Command | Sense:
+    """Download in the one way that is offered, or activate, which ignores every other field."""
+    if cdb[1] & 0x1F == ACTIVATE_MODE:
+        return ActivateMicrocode()
+    if cdb[1] != PO_ACT | DOWNLOAD_MODE or cdb[2] != BUFFER_ID:
+        return INVALID_FIELD_IN_CDB
+    return DownloadMicrocode(_number(cdb, 3, 3), _number(cdb, 6, 3))
+
+
+def _read_buffer(cdb: bytes) -> Command | Sense:
+    if cdb[1] != DESCRIPTOR_MODE or cdb[2] != BUFFER_ID or any(cdb[3:6]):
+        return INVALID_FIELD_IN_CDB
+    return ReadBufferDescriptor(_number(cdb, 6, 3))
+
+
 def _blocks(cdb: bytes) -> tuple[int, int, int]:
     """Return LBA, block count and size of the CDB of a command on blocks."""
     match len_of := _LENGTHS[cdb[0] >> 5]:
@@ -238,6 +264,8 @@ _DECODERS: Final[dict[int, Decode]] = {
     Opcode.VERIFY_10: _verify,
     Opcode.SYNCHRONIZE_CACHE_10: _synchronize,
     Opcode.UNMAP: _unmap,
+    Opcode.WRITE_BUFFER: _write_buffer,
+    Opcode.READ_BUFFER: _read_buffer,
     Opcode.SANITIZE: _sanitize,
     Opcode.MODE_SELECT_10: _mode_select_10,
     Opcode.MODE_SENSE_10: _mode_sense_10,

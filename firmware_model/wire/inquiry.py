@@ -75,18 +75,23 @@ class VpdPage:
         return cls(data[1], data[4 : 4 + length])
 
 
-def vpd_pages(vendor: str, product: str, serial: str) -> dict[int, VpdPage]:
-    """Return the pages of a drive: 00h, 80h, 83h and the block device's B0h, B1h, B2h."""
+def vpd_pages(
+    vendor: str, product: str, serial: str, takes_firmware: bool = False
+) -> dict[int, VpdPage]:
+    """Return the pages of a drive: 00h, 80h, 83h, 86h and the block device's B0h, B1h, B2h."""
     designator = _padded(vendor, 8) + _padded(product, 16) + serial.encode("ascii", "replace")
     limits = bytearray(0x3C)
     limits[6:8] = (256).to_bytes(2, "big")  # maximum transfer stays 0: no limit is told
     limits[0x10:0x14] = (0xFFFF_FFFF).to_bytes(4, "big")  # blocks of one UNMAP
     limits[0x14:0x18] = DESCRIPTORS_MAX.to_bytes(4, "big")
+    extended = bytearray(0x3C)
+    extended[8] = 0x80 * takes_firmware  # POA_SUP: a power on activates deferred microcode
     characteristics = bytearray(0x3C)
     characteristics[1] = 1  # non-rotating medium
     pages = {
         0x80: serial.encode("ascii", "replace"),
         0x83: bytes((0x02, 0x01, 0, len(designator))) + designator,
+        0x86: bytes(extended),
         0xB0: bytes(limits),
         0xB1: bytes(characteristics),
         0xB2: bytes((0, 0x80 | 0x04, 0x02, 0)),  # LBPU, LBPRZ; thin provisioned

@@ -12,6 +12,7 @@ from struct import Struct
 from typing import ClassVar, Final, Self, TypeVar
 
 from firmware_model.wire.codec import DecodeError
+from firmware_model.wire.firmware_image import Version
 
 PROTOCOL: Final = 0xF0  # SECURITY PROTOCOL of a vendor (SPC-4 table 212)
 MESSAGE_BYTES: Final = 512
@@ -97,9 +98,10 @@ class Status:
     has_admin: bool
     recovery_left: int  # unused recovery PINs
     block_count: int  # of 512 bytes; 0 unless unlocked
-    version: int
+    version: Version  # of the firmware that runs; both are 0 where none may
+    security_version: int
 
-    LAYOUT: ClassVar[Struct] = Struct(">BBH3B3B4BQI38x")
+    LAYOUT: ClassVar[Struct] = Struct(">BBH3B3B4BQII34x")
 
     def encode(self) -> bytes:
         """Return the 64 bytes."""
@@ -115,7 +117,8 @@ class Status:
             self.has_admin,
             self.recovery_left,
             self.block_count,
-            self.version,
+            self.version.number,
+            self.security_version,
         )
 
     @classmethod
@@ -138,7 +141,8 @@ class Status:
             admin,
             left,
             blocks,
-            ver,
+            version,
+            security_version,
         ) = cls.LAYOUT.unpack(data)
         return cls(
             _member(State, state),
@@ -151,7 +155,8 @@ class Status:
             bool(admin),
             left,
             blocks,
-            ver,
+            Version.numbered(version),
+            security_version,
         )
 
 

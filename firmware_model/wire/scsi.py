@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from typing import Final
 
+from firmware_model.wire.buffer import ActivateMicrocode, DownloadMicrocode, ReadBufferDescriptor
+
 BLOCK_BYTES: Final = 512
 
 
@@ -32,6 +34,8 @@ class Opcode(IntEnum):
     WRITE_10 = 0x2A
     VERIFY_10 = 0x2F
     SYNCHRONIZE_CACHE_10 = 0x35
+    WRITE_BUFFER = 0x3B
+    READ_BUFFER = 0x3C
     UNMAP = 0x42
     SANITIZE = 0x48
     MODE_SELECT_10 = 0x55
@@ -354,4 +358,7 @@ Command = (
     | Sanitize
     | SecurityProtocolIn
     | SecurityProtocolOut
+    | DownloadMicrocode
+    | ActivateMicrocode
+    | ReadBufferDescriptor
 )
