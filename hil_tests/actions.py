@@ -33,6 +33,7 @@ PIN_TABLE: tuple[str, ...] = PINS + IMPOSSIBLE_PINS + WEAK_PINS
 LBA_TABLE: tuple[int, ...] = (0, 1, 7, 8, 64, 1000, -16, -1)  # negative: counted from the end
 ROLES: tuple[str, ...] = ("user", "admin")
 MALFORMED_KINDS = 8  # see bench_malformed.py
+IMAGES = 15  # see firmware_images.py
 STEPS_MAX = 4096  # a sequence is read by people; a longer one is a mistake
 
 
@@ -75,6 +76,7 @@ GOOD_PIN = Number("PIN", 0, len(PINS) - 1)
 LBA = Number("LBA", 0, len(LBA_TABLE) - 1)
 BLOCKS = Number("block count", 1, 64)
 CONTENT = Number("content", 0, 9999)
+IMAGE = Number("image", 0, IMAGES - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ VERBS: dict[str, Verb] = {
     "erase_by_code": Verb((), "erase with the reset code"),
     "sanitize": Verb((), "SANITIZE, cryptographic erase"),
     "set_read_only": Verb((Word("setting", ("on", "off")),), "set persistent read-only mode"),
+    "update": Verb((IMAGE,), "give the drive a firmware image"),
     # Supply, plug, bus and time.
     "power_cycle": Verb((), "take supply away and give it back"),
     "unplug": Verb((), "move the data lines to another host; supply stays"),
@@ -120,6 +123,8 @@ VERBS: dict[str, Verb] = {
     "forced_verdict": Verb((), "patch the firmware's verdict to 'right' and try a wrong PIN"),
     "record_unlock": Verb((ROLE, PIN), "record the bus while a PIN is tried"),
     "replay_unlock": Verb((), "send the recorded bytes again"),
+    "update_swapped": Verb((IMAGE,), "give the drive an image, and alter what is staged of it"),
+    "tamper_firmware": Verb((), "alter the firmware in flash, with supply off"),
     "search_flash": Verb((), "search a dump of the flash for content, PINs and keys"),
     "search_bus": Verb((), "search the bus trace for PINs and keys"),
     "inspect_cipher": Verb((), "write equal and related sectors and compare them in flash"),

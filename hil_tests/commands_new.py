@@ -26,7 +26,7 @@ class ProfileType(click.ParamType[str]):
         return found or [CompletionItem(incomplete, type="file")]
 
 
-def _profile_text(profile: str) -> str:
+def profile_text(profile: str) -> str:
     """Return the TOML of a profile; raise ProfileError where there is none."""
     from firmware_model import profiles
 
@@ -87,7 +87,7 @@ def new(
     changes = dict(_setting(each) for each in settings)
     if capacity is not None:
         changes["capacity"] = capacity
-    text = profiles.changed(_profile_text(profile), changes)
+    text = profiles.changed(profile_text(profile), changes)
     described = profiles.parse(text)
     made = manufacture(described, SeededNoise(os.urandom(32)))
     try:
@@ -110,6 +110,8 @@ def new(
     click.echo(f"serial      {serial}")
     click.echo(f"identity    {shown}")
     click.echo(f"reset code  {code}")
+    if described.update_key == profiles.TEST_UPDATE_KEY and described.dialect != "none":
+        click.echo("firmware    signed with a published test key: see `sedlab image --help`")
     click.echo("The code erases the drive without any PIN. It is shown this once: keep it apart.")
 
 

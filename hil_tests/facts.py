@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from firmware_model.emulated_drive import manufacture
 from firmware_model.hardware.entropy import NoiseSource
-from firmware_model.profiles import Profile
+from firmware_model.profiles import TEST_UPDATE_KEY, Profile
 from firmware_model.wire.native import Feature
 from hil_tests.steps import Capability, Facts
 
@@ -24,20 +24,24 @@ def facts_of(profile: Profile, reset_code: str | None = None) -> Facts:
     has_lock = profile.dialect != "none"
     features = {name for feature, name in _FEATURES.items() if policy.features & feature}
     if has_lock:
-        features |= {"PIN", "admin"}
+        features |= {"PIN", "admin", "firmware update"}
     if profile.dialect == "native":
         features.add("host unlock")
+    # Whoever made the drive with a key of his own keeps the private half to himself.
+    is_test_key = profile.update_key == TEST_UPDATE_KEY
+    capabilities = ALL_CAPABILITIES - (frozenset() if is_test_key else {Capability.SIGN_FIRMWARE})
     limits = dict(zip(("user", "admin", "recovery"), policy.limits, strict=True))
     return Facts(
         limits=limits if has_lock else {},
         at_limit=policy.at_limit,
         auto_lock_s=policy.auto_lock_s,
         features=frozenset(features),
-        capabilities=ALL_CAPABILITIES,
+        capabilities=capabilities,
         dialect=profile.dialect,
         block_count=policy.block_count,
         reset_code=reset_code,
         kdf_iterations=policy.kdf_iterations,
+        product=profile.name,
     )
 
 

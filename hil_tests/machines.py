@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hil_tests.actions import MALFORMED_KINDS, PIN_TABLE, PINS, Action, parse_steps
+from hil_tests.actions import IMAGES, MALFORMED_KINDS, PIN_TABLE, PINS, Action, parse_steps
 from hil_tests.bench.bench import Bench
 from hil_tests.properties.base import LOST, Property
 from hil_tests.runs import Failure, Target, UnsteadyDrive, judge
@@ -128,6 +128,11 @@ class DriveMachine(RuleBasedStateMachine):
     @rule(setting=st.sampled_from(("on", "off")), cut=_CUTS)
     def set_read_only(self, setting: str, cut: int | None) -> None:
         self.do("set_read_only", setting, cut=cut)
+
+    @precondition(lambda self: self.offers("firmware update"))
+    @rule(number=st.sampled_from((0, 1, 2, *range(IMAGES))), cut=_CUTS)
+    def update(self, number: int, cut: int | None) -> None:
+        self.do("update", number, cut=cut)
 
     @precondition(lambda self: self.offers("log"))
     @rule()

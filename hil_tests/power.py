@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hil_tests.actions import Action, parse_action, parse_steps
 from hil_tests.properties.base import LOST, STORED, Property, join, times
 from hil_tests.runs import Failure, Target, UnsteadyDrive, applicable, run_until_failure
-from hil_tests.steps import Facts, Outcome
+from hil_tests.steps import Capability, Facts, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,12 @@ def scenarios(facts: Facts) -> Iterator[CutScenario]:
     yield CutScenario(
         "set the admin's PIN", STORED, "set_pin-admin-1", "unlock-admin-1,lock,unlock-user-0"
     )
+    if Capability.SIGN_FIRMWARE in facts.capabilities:
+        again = join(STORED, "update-0,unlock-user-0")
+        after = join(opens, "update-1", opens, "power_cycle", opens)
+        yield CutScenario("update", STORED, "update-0", after)
+        yield CutScenario("update again", again, "update-1", after)
+        yield CutScenario("refused update", STORED, "update-4", after)
     if "duress" in facts.features:
         armed = join(STORED, "set_duress-3,lock")
         yield CutScenario("set the duress PIN", STORED, "set_duress-3", join("lock", opens))

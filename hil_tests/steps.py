@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from hil_tests.actions import Action
 from hil_tests.oracle import World
+
+MAY_LOCK: Final = "may lock"  # said to the bench where a drive may have locked or not
 
 
 class Capability(Enum):
@@ -23,6 +25,7 @@ class Capability(Enum):
     FORK = "copy the drive as it is"
     SECOND_UNIT = "have a second unit"
     PATCH_FIRMWARE = "patch the firmware"
+    SIGN_FIRMWARE = "sign firmware"
 
 
 class Outcome(Enum):
@@ -134,3 +137,4 @@ class Facts:
     block_count: int
     reset_code: str | None = None
     kdf_iterations: int = 0  # that the profile demands
+    product: str = "none"  # that firmware images are for

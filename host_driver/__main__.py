@@ -24,11 +24,13 @@ VERBS: Final = {
     "lock": "Lock a drive.",
     "set-pin": "Give a role a PIN.",
     "erase": "Destroy all keys, and so all data.",
+    "update": "Give a drive new firmware.",
     "read": "Read blocks of a drive into a file.",
     "write": "Write a file to the blocks of a drive.",
     "log": "Show the attempt log, or prove it.",
     "evaluate": "Attack and judge a drive.",
     "replay": "Run the steps of a finding again.",
+    "image": "Make and look at firmware images.",
     "defects": "Weaknesses that can be seeded into a model.",
     "completion": "Print what makes a shell complete sedlab.",
 }

@@ -20,8 +20,6 @@ Progress = Callable[[int, int], None]  # bytes sent, of how many
 
 _SAID: Final[dict[Sense, str]] = {
     **{sense: f"the image was refused: {fault.value}" for fault, sense in IMAGE_FAULTS.items()},
-    # To the request to activate: what was to be the last piece was not.
-    COMMAND_SEQUENCE_ERROR: f"the image was refused: {ImageFault.MALFORMED.value}",
     ACCESS_NOT_AUTHORIZED: "not allowed: firmware is for whoever decides over the drive",
 }
 
@@ -55,7 +53,13 @@ def download(disk: ScsiDisk, image: bytes, progress: Progress) -> None:
 
 def activate(disk: ScsiDisk) -> None:
     """Have the drive begin with what was saved: it leaves the bus, and comes back locked."""
-    _run(disk, ActivateMicrocode().encode(), b"")
+    try:
+        _run(disk, ActivateMicrocode().encode(), b"")
+    except CommandRefused as refused:
+        if refused.sense == COMMAND_SEQUENCE_ERROR:  # what was to be the last piece was not
+            message = f"the image was refused: {ImageFault.MALFORMED.value}"
+            raise CommandRefused(message, refused.sense) from None
+        raise
 
 
 def _run(disk: ScsiDisk, cdb: bytes, data: bytes) -> None:

@@ -2,11 +2,13 @@
 
 from typing import Final
 
-from firmware_model.defects import access, attempts, keys, media
+from firmware_model.defects import access, attempts, keys, media, update
 from firmware_model.defects.defect import Defect
 
 DEFECTS: Final[dict[str, Defect]] = {
-    defect.name: defect for room in (attempts, keys, media, access) for defect in room.DEFECTS
+    defect.name: defect
+    for room in (attempts, keys, media, access, update)
+    for defect in room.DEFECTS
 }
 
 __all__ = ["DEFECTS", "Defect"]

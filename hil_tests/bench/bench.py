@@ -20,9 +20,10 @@ from firmware_model.firmware.parts import ERRORS_OF_CODE
 from firmware_model.hardware.board import FlashImage
 from firmware_model.wire.native import Status
 from hil_tests.actions import PIN_TABLE, Action
+from hil_tests.bench import updates
 from hil_tests.content import BLOCK_BYTES, Content
 from hil_tests.oracle import Oracle, World
-from hil_tests.steps import Facts, Mismatch, Outcome, Step
+from hil_tests.steps import MAY_LOCK, Facts, Mismatch, Outcome, Step
 from host_driver.attachment import Attachment
 from host_driver.backends.in_process import InProcess
 from host_driver.bulk_only import BulkOnlyTransport
@@ -46,7 +47,6 @@ _TOLD: Final = {
 }
 COUNTS: Final = ("user", "admin", "recovery")
 DEFAULT_LIMIT: Final = 10  # for a drive that tells none: the oracle has to count from something
-MAY_LOCK: Final = "may lock"  # said to `expect` where a timer may have run out or not
 AUTO_LOCK_MARGIN_S: Final = 60  # commands take model time too: closer to the limit, all is allowed
 
 
@@ -81,6 +81,7 @@ class Memory:
     changed_pin: bool = False
     attempts: Attempts = field(default_factory=Attempts)
     evidence: tuple[int, int] | None = None  # attempts and records the drive last signed for
+    firmware: updates.FirmwareSeen = field(default_factory=updates.FirmwareSeen)
 
 
 class Bench:
@@ -290,6 +291,7 @@ class Bench:
             return
         step.state = self.memory.state = status.state.name.lower()
         step.tries = dict(zip(COUNTS, status.tries, strict=True))
+        updates.judge(self, step, status)
         oracle, tries = self.oracle, step.tries
         if not oracle.narrow(lambda s, w: w.state == step.state):
             states = tuple(world.state for world in self.worlds)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from firmware_model.wire.function import BusEvent
 from firmware_model.wire.recovery_pin import recovery_pin
 from hil_tests.actions import IMPOSSIBLE_PINS, LBA_TABLE, PIN_TABLE, WEAK_PINS
-from hil_tests.bench.bench import AUTO_LOCK_MARGIN_S, MAY_LOCK, Bench
-from hil_tests.steps import Step
+from hil_tests.bench.bench import AUTO_LOCK_MARGIN_S, Bench
+from hil_tests.steps import MAY_LOCK, Step
 from host_driver.errors import CommandRefused
 
 

@@ -1,6 +1,13 @@
 """The claims that an evaluation judges, in the order of the scorecard."""
 
-from hil_tests.properties import attempts, confidentiality, conformance, durability, locking
+from hil_tests.properties import (
+    attempts,
+    confidentiality,
+    conformance,
+    durability,
+    locking,
+    updates,
+)
 from hil_tests.properties.base import Block, Property
 
 _BLOCKS = list(Block)
@@ -12,6 +19,7 @@ PROPERTIES: tuple[Property, ...] = tuple(
             *confidentiality.PROPERTIES,
             *durability.PROPERTIES,
             *conformance.PROPERTIES,
+            *updates.PROPERTIES,
         ),
         key=lambda each: _BLOCKS.index(each.block),
     )

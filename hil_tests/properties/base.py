@@ -15,6 +15,7 @@ class Block(Enum):
     ENCRYPTION = "Data is really encrypted, key bound to PIN and device"
     LIMIT = "Try limit holds under power cut, rollback, replay and roles"
     PATHS = "No other path to data or secrets"
+    FIRMWARE = "Runs its maker's firmware only, and never an older one"
     ERASE = "Erase works and is final"
     LOCKING = "Locks when it should, opens when it may"
     RANDOMNESS = "Randomness and key derivation"

@@ -119,23 +119,23 @@ def _output(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def progress(what: str, blocks: int | None) -> Iterator[Callable[[int], None]]:
+def progress(what: str, count: int | None, unit: str = "blocks") -> Iterator[Callable[[int], None]]:
     """Show how far it is: a bar on a terminal, a few lines on standard error otherwise."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import Progress
 
         with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(what, total=blocks)
-            yield lambda count: bar.update(task, advance=count)
+            task = bar.add_task(what, total=count)
+            yield lambda more: bar.update(task, advance=more)
         return
     done = said = 0
 
-    def line(count: int) -> None:
+    def line(more: int) -> None:
         nonlocal done, said
-        done += count
-        if blocks is not None and done * PLAIN_STEPS // blocks > said:
-            said = done * PLAIN_STEPS // blocks
-            click.echo(f"{what}: {done} of {blocks} blocks", err=True)
+        done += more
+        if count is not None and done * PLAIN_STEPS // count > said:
+            said = done * PLAIN_STEPS // count
+            click.echo(f"{what}: {done} of {count} {unit}", err=True)
 
     yield line

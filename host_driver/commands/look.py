@@ -93,6 +93,10 @@ def _document(found: Info) -> dict[str, Any]:
     if status is not None:
         document |= {
             "state": status.state.name.lower(),
+            "firmware": {
+                "version": str(status.version),
+                "security_version": status.security_version,
+            },
             "tries": dict(zip(_COUNTS, status.tries, strict=True)),
             "limits": dict(zip(_COUNTS, status.limits, strict=True)),
             "guesses": sum(status.limits),
@@ -127,6 +131,7 @@ def _lines(found: Info) -> list[str]:
         )
         rows += [
             ("state", status.state.name.lower()),
+            ("firmware", f"{status.version}, security version {status.security_version}"),
             ("tries left", ", ".join(tries)),
             ("guesses", f"{sum(status.limits)} before the limit, over all roles"),
             ("features", ", ".join(_features(status)) or "none"),
@@ -213,12 +218,19 @@ def _kept(session: Session, drive: Drive) -> AttemptLog | None:
 
 
 def _record(record: LogRecord) -> dict[str, Any]:
-    document = {"number": record.number, "time_us": record.time_us, "event": record.event.name}
+    document: dict[str, Any] = {
+        "number": record.number,
+        "time_us": record.time_us,
+        "event": record.event.name,
+    }
     role = _role(record)
     if role:
         document["role"] = role
     if any(record.megabytes):
         document["read_mib"], document["written_mib"] = record.megabytes
+    if record.firmware is not None:
+        version, document["security_version"] = record.firmware
+        document["version"] = str(version)
     return document
 
 
@@ -236,7 +248,10 @@ def _record_lines(log: AttemptLog) -> list[str]:
         line = f"{record.number:>6}  {record.time_us / 1e6:>12.3f} s  {record.event.name:<14}"
         read, written = record.megabytes
         moved = f"{read} MiB read, {written} MiB written" if read or written else ""
-        lines.append(f"{line} {_role(record) or moved}".rstrip())
+        firmware = (
+            "" if record.firmware is None else "{}, security version {}".format(*record.firmware)
+        )
+        lines.append(f"{line} {_role(record) or moved or firmware}".rstrip())
     return lines
 
 
