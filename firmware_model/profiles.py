@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from typing import Any, Final, Literal, cast
 
-from firmware_model.firmware import crypto
 from firmware_model.firmware.policy import Flash, Policy
 from firmware_model.hardware.clock import Timing
 from firmware_model.hardware.ecc import PageCode
@@ -253,6 +252,10 @@ def _timing(reader: "_Table") -> Timing:
 def _update_key(reader: "_Table") -> bytes:
     key = bytes.fromhex(reader.text("key", r"[0-9a-fA-F]{64}", TEST_UPDATE_KEY.hex()))
     reader.refuse_others()
+    if key == TEST_UPDATE_KEY:
+        return key
+    from firmware_model.firmware import crypto  # late: most profiles name no key
+
     if not crypto.is_signing_key(key):
         raise ProfileError("update.key: under that one anybody can sign")
     return key

@@ -115,6 +115,12 @@ def _features(status: Status) -> list[str]:
     return [str(each.name).lower().replace("_", "-") for each in status.features]
 
 
+def _firmware(status: Status) -> str:
+    if not status.version.number:
+        return "none that may run"
+    return f"{status.version}, security version {status.security_version}"
+
+
 def _lines(found: Info) -> list[str]:
     status = found.status
     rows = [
@@ -131,7 +137,7 @@ def _lines(found: Info) -> list[str]:
         )
         rows += [
             ("state", status.state.name.lower()),
-            ("firmware", f"{status.version}, security version {status.security_version}"),
+            ("firmware", _firmware(status)),
             ("tries left", ", ".join(tries)),
             ("guesses", f"{sum(status.limits)} before the limit, over all roles"),
             ("features", ", ".join(_features(status)) or "none"),
