@@ -53,7 +53,7 @@ def _with_key(rules: UpdateRules, key: bytes) -> UpdateRules:
 
 
 class TrustsWhatCame(SignedImages):
-    """Judges the bytes as they come over the bus, and then runs those that stand in flash."""
+    """Judges the bytes as they come over the bus, and switches to those that stand in flash."""
 
     def __init__(self) -> None:
         self._came = b""
@@ -64,9 +64,6 @@ class TrustsWhatCame(SignedImages):
 
     def staged(self, image: bytes, rules: UpdateRules) -> ImageFault | None:
         return super().staged(self._came, rules)
-
-    def at_boot(self, image: bytes, rules: UpdateRules) -> ImageFault | None:
-        return _form_fault(image)
 
 
 class UnverifiedAtBoot(SignedImages):
@@ -148,7 +145,7 @@ DEFECTS: Final = (
     ),
     Defect(
         "update-check-before-staging",
-        "What was judged is what came over the bus, and what runs is what stands in flash.",
+        "What is judged is what came over the bus; what is switched to is what stands in flash.",
         "RFC 9124 4.2.18, THREAT.MFST.TOCTOU; Bosch and Hudson, Now you see it: TOCTOU attacks "
         "against BootGuard, HITB Amsterdam 2019",
         {"update_check": TrustsWhatCame},

@@ -226,19 +226,16 @@ class UpdateCheck(Protocol):
 
 
 class SwitchSteps(Protocol):
-    """What makes an image the firmware, each step durable when it returns."""
+    """What makes an image the firmware, each step durable when it returns.
 
-    def switch(self) -> None:
-        """Name its slot, and raise the floor to its security version."""
-        ...
+    `switch` names its slot and raises the floor to its security version, the others do one of both.
+    """
 
-    def name_slot(self) -> None:
-        """Name its slot alone."""
-        ...
+    def switch(self) -> None: ...
 
-    def raise_floor(self) -> None:
-        """Raise the floor alone."""
-        ...
+    def name_slot(self) -> None: ...
+
+    def raise_floor(self) -> None: ...
 
 
 class Updating(Protocol):

@@ -269,9 +269,8 @@ class SynchronizeCache:
     size: int = 10
 
     def encode(self) -> bytes:
-        return _block_cdb(
-            0x35 if self.size == 10 else 0x91, self.size, 0, self.lba, self.block_count
-        )
+        opcode = 0x35 if self.size == 10 else 0x91
+        return _block_cdb(opcode, self.size, 0, self.lba, self.block_count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,11 +281,8 @@ class ReportLuns:
     select: int = 0
 
     def encode(self) -> bytes:
-        return (
-            bytes((0xA0, 0, self.select, 0, 0, 0))
-            + self.allocation_length.to_bytes(4, "big")
-            + bytes(2)
-        )
+        head = bytes((0xA0, 0, self.select, 0, 0, 0))
+        return head + self.allocation_length.to_bytes(4, "big") + bytes(2)
 
 
 @dataclass(frozen=True, slots=True)

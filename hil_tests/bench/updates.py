@@ -87,6 +87,8 @@ def judge(bench: Bench, step: Step, status: Status) -> None:
     """Hold what the drive tells of its firmware against what may run."""
     seen = bench.memory.firmware
     given, seen.given = seen.given, None
+    if step.verb == "update_swapped" and step.outcome is Outcome.OK:
+        step.seen["ran"] = "an image was accepted that was altered after it had come"
     if status.state is State.FAILED:
         if seen.was_updated and not step.is_tampered:
             step.seen["left_without"] = f"after {step.action} no firmware may run"
