@@ -192,7 +192,7 @@ def show(file: BinaryIO, key: str | None, as_json: bool) -> None:
     except ValueError:
         raise click.UsageError(f"--key {key!r} is not hexadecimal") from None
     said = TEST_KEY_SAID if public == profiles.TEST_UPDATE_KEY else "the given key"
-    holds = crypto.signature_holds(public, found.signature, found.signed_bytes)
+    holds = crypto.is_signed(public, found.signature, found.signed_bytes)
     _show(found, said if holds else None, as_json)
     if not holds:
         raise NotTheImage(f"{file.name}: not signed with {said}")

@@ -5,6 +5,7 @@ from contextlib import suppress
 import pytest
 
 from firmware_model.hardware.element_state import FirmwareSlot
+from firmware_model.hardware.supply import Torn
 from firmware_model.wire.attempt_log import Event
 from firmware_model.wire.buffer import ReadBufferDescriptor
 from firmware_model.wire.firmware_image import (
@@ -219,8 +220,11 @@ def test_judging_a_signature_takes_the_drives_time() -> None:
 # --- power --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("torn", [None, *Torn])
 @pytest.mark.parametrize("security_version", [1, 2])
-def test_cut_at_every_step_leaves_the_old_firmware_or_the_new(security_version: int) -> None:
+def test_cut_at_every_step_leaves_the_old_firmware_or_the_new(
+    security_version: int, torn: Torn | None
+) -> None:
     data = image(security_version=security_version)
     whole = BEGINNING.clone()
     whole.host().unlock(PIN)
@@ -232,7 +236,7 @@ def test_cut_at_every_step_leaves_the_old_firmware_or_the_new(security_version: 
     for cut in range(1, len(names) + 1):
         bench = BEGINNING.clone()
         bench.host().unlock(PIN)
-        bench.drive.cut_at(cut)
+        bench.drive.cut_at(cut, torn)
         with suppress(DriveError):
             bench.host().update(data)
         assert not bench.drive.is_on
@@ -240,6 +244,8 @@ def test_cut_at_every_step_leaves_the_old_firmware_or_the_new(security_version: 
         bench.reconnect()
         seen.append(running(bench))
         bench.host().unlock(PIN)
+        updated(bench, image("1.2.0", 2))
+        assert running(bench) == ("1.2.0", 2)
 
     switch = names.index("element switch firmware")
     assert seen == [BUILT_IN] * (switch + 1) + [("1.1.0", security_version)] * (

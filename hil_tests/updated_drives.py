@@ -1,11 +1,12 @@
 """Drives that take firmware, and what a test of that does to them."""
 
-from dataclasses import replace
+from collections.abc import Iterable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from firmware_model import profiles
 from firmware_model.emulated_drive import EmulatedDrive
+from firmware_model.firmware.firmware_slots import FirmwareSlots
 from firmware_model.firmware.layout import Layout
 from firmware_model.hardware.element_state import FirmwareSlot
 from firmware_model.hardware.entropy import SeededNoise
@@ -99,15 +100,14 @@ def activate(bench: Bench) -> Sense | None:
 
 
 def damage(bench: Bench, *slots: FirmwareSlot) -> None:
-    """Alter the images in some slots of the flash, with supply off."""
-    board = bench.drive.board
-    first = Layout.of(bench.drive.policy).firmware_block * board.nand.geometry.pages_per_block
-    flash = board.flash_image()
-    pages = dict(flash.pages)
+    """Have so many bits of the images in some slots flip that no ECC corrects them; power up."""
     for slot in slots:
-        page = first + (slot - 1) * board.nand.geometry.pages_per_block
-        data, spare = pages[page]
-        pages[page] = (data[:100] + bytes((data[100] ^ 0xFF,)) + data[101:], spare)
-    bench.drive.power_off()
-    bench.restart(bench.drive.with_board(board.with_flash(replace(flash, pages=pages))))
-    bench.drive.power_on()
+        flip(bench, slot, range(0, 4096 * 8, 64))
+    power_cycle(bench)
+
+
+def flip(bench: Bench, slot: FirmwareSlot, bits: Iterable[int]) -> None:
+    """Have bits flip in the first page of the image in a slot."""
+    nand = bench.drive.board.nand
+    slots = FirmwareSlots(nand, Layout.of(bench.drive.policy).firmware_block)
+    nand.flip(slots.good_blocks(slot)[0] * nand.geometry.block_pages, bits)

@@ -50,7 +50,7 @@ class FirmwareSlots:
 
         None where there is no header, or a page that can't be corrected: then it holds no image.
         """
-        blocks = self._good(slot)
+        blocks = self.good_blocks(slot)
         start = self._nand.read(blocks[0] * self._block_pages) if blocks else None
         try:
             length = ImageHeader.decode(start or b"").image_bytes
@@ -70,7 +70,7 @@ class FirmwareSlots:
     def _program(self, slot: FirmwareSlot, index: int, data: bytes) -> None:
         """Program the page of an image that has this index, in the first block that takes it."""
         place, within = divmod(index, self._block_pages)
-        while place < len(blocks := self._good(slot)):
+        while place < len(blocks := self.good_blocks(slot)):
             block = blocks[place]
             # Erased whatever it holds: one whose erase was cut reads as empty, and is not.
             if not within and not self._nand.erase(block, "firmware slot"):
@@ -90,6 +90,7 @@ class FirmwareSlots:
                 self._program(slot, index - within + at, page)
         raise WornOut(f"no good block of firmware slot {slot.name} takes the image")
 
-    def _good(self, slot: FirmwareSlot) -> list[int]:
+    def good_blocks(self, slot: FirmwareSlot) -> list[int]:
+        """Return the blocks that an image in a slot stands in, in its order."""
         first = self._first_block + SLOTS.index(slot) * self._blocks
         return [b for b in range(first, first + self._blocks) if not self._nand.is_bad(b)]
