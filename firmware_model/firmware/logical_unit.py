@@ -1,9 +1,10 @@
 """The logical unit: one CDB in, data or sense data out. Source: SPC-4, SBC-3, SAM-5 5.14."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from firmware_model.firmware.controllers import Controller
 from firmware_model.firmware.medium import MediumError, Unreadable
 from firmware_model.wire import buffer, mode, scsi
 from firmware_model.wire import cdb as cdbs
@@ -28,57 +29,9 @@ from firmware_model.wire.sense import (
     WRITE_ERROR,
     Sense,
 )
-from firmware_model.wire.unmap import Extent, decode_unmap_list
+from firmware_model.wire.unmap import decode_unmap_list
 
 VENDOR_SPECIFIC: Final = 0xC0  # operation codes from here on are the maker's
-
-
-class Controller(Protocol):
-    """What stands behind the logical unit."""
-
-    @property
-    def state(self) -> State: ...
-
-    @property
-    def is_write_protected(self) -> bool: ...
-
-    @property
-    def block_count(self) -> int: ...
-
-    def poll(self) -> None:
-        """Run the timers that have run out; called before every command."""
-        ...
-
-    def read(self, lba: int, block_count: int) -> bytes | Sense: ...
-
-    def write(self, lba: int, data: bytes) -> Sense | None: ...
-
-    def trim(self, extents: Sequence[Extent]) -> Sense | None:
-        """Forget blocks that the host no longer needs."""
-        ...
-
-    def flush(self) -> None: ...
-
-    def sanitize(self) -> Sense | None: ...
-
-    def security_in(self, protocol: int, specific: int, length: int) -> bytes | Sense: ...
-
-    def security_out(self, protocol: int, specific: int, data: bytes) -> Sense | None: ...
-
-    @property
-    def buffer(self) -> buffer.BufferDescriptor | None:
-        """How firmware is to be cut; None where none is taken."""
-        ...
-
-    def download(self, offset: int, piece: bytes) -> Sense | None: ...
-
-    def activate(self) -> Sense | None: ...
-
-    def vendor(self, cdb: bytes, data_out: bytes) -> bytes | Sense | None:
-        """Run a vendor's command; None stands for no such operation code."""
-        ...
-
-    def eject(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
