@@ -8,10 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from firmware_model.hardware.cells import RawPage
-from firmware_model.hardware.nand import ERASED
+from firmware_model.hardware.nand import RECORD_BYTES
 from firmware_model.wire.buffer import DownloadMicrocode
 from firmware_model.wire.native import State
 from hil_tests.firmware_images import TAMPERED, Image, images, with_version
@@ -83,15 +80,18 @@ def _give(bench: Bench, step: Step, number: int) -> bytes:
 def _overwrite_version(board: Board, image: bytes) -> None:
     """Write another version into the page that holds the beginning of an image, if one does.
 
-    As whoever has the chip in a programmer does it, with parity that fits.
+    As whoever has the chip in a programmer does it: erase the block, and program it anew.
     """
-    nand = board.nand
-    for page, data, record in list(nand.contents()):
+    nand, cells = board.nand, board.nand.cells
+    for page, data, _ in list(nand.contents()):
         if data and image.startswith(data):
-            altered = with_version(data, TAMPERED).ljust(nand.geometry.page_bytes, ERASED)
-            rows = (np.frombuffer(each, np.uint8)[np.newaxis] for each in (altered, record))
-            spare = nand.code.encode(*rows)[0].tobytes().ljust(nand.geometry.spare_bytes, ERASED)
-            nand.cells.set_raw(*divmod(page, nand.geometry.block_pages), RawPage(altered, spare))
+            block, index = divmod(page, nand.geometry.block_pages)
+            datas = list(cells.data(block, 0, cells.page_count(block)))
+            datas[index] = with_version(data, TAMPERED)
+            joined = cells.records(block)
+            starts = range(0, len(joined), RECORD_BYTES)
+            cells.erase(block, cells.state(block))
+            cells.append(block, datas, [joined[at : at + RECORD_BYTES] for at in starts])
 
 
 def judge(bench: Bench, step: Step, status: Status) -> None:

@@ -20,7 +20,7 @@ def _unsigned_scenarios(facts: Facts) -> Iterator[str]:
     for number in BAD:
         yield join(STORED, f"update-{number},power_cycle", OPEN, "read-0-8")
     yield join(LOST, f"update-{NEWER},update-{NEWEST}", OPEN, "read-0-8")
-    yield f"update-{NEWER},set_pin-user-0,update-{AS_SAFE}"
+    yield join(f"update-{NEWER}", STORED, f"update-{AS_SAFE},power_cycle")
     if "admin" in facts.features:
         yield join(STORED, "set_pin-admin-1,lock", OPEN, f"update-{NEWER},read-0-8")
     if Capability.RESTORE_FLASH in facts.capabilities:
