@@ -79,7 +79,7 @@ class FirmwareSlots:
             first = block * self._block_pages
             if self._nand.programmed_in(block) != within:
                 break
-            if self._nand.program(first + within, [data], [_NO_RECORD], "firmware"):
+            if self._nand.program(first + within, [data], _NO_RECORD, "firmware"):
                 return
             kept = self._nand.read(first, within) if within else b""
             self._nand.mark_bad(block)

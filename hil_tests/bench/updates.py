@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from firmware_model.hardware.nand import RECORD_BYTES
 from firmware_model.wire.buffer import DownloadMicrocode
 from firmware_model.wire.native import State
 from hil_tests.firmware_images import TAMPERED, Image, images, with_version
@@ -88,10 +87,9 @@ def _overwrite_version(board: Board, image: bytes) -> None:
             block, index = divmod(page, nand.geometry.block_pages)
             datas = list(cells.data(block, 0, cells.page_count(block)))
             datas[index] = with_version(data, TAMPERED)
-            joined = cells.records(block)
-            starts = range(0, len(joined), RECORD_BYTES)
+            records = cells.records(block)
             cells.erase(block, cells.state(block))
-            cells.append(block, datas, [joined[at : at + RECORD_BYTES] for at in starts])
+            cells.append(block, datas, records)
 
 
 def judge(bench: Bench, step: Step, status: Status) -> None:
