@@ -133,6 +133,18 @@ def test_data_out_that_ends_early_is_a_phase_error_and_writes_nothing() -> None:
     assert disk.executed == []
 
 
+def test_surplus_of_any_length_is_told_as_residue_and_not_kept() -> None:
+    length = MAX_DATA_BYTES + 1024
+    disk = RamDisk()
+    bulk = BulkOnly(disk)
+    read = exchange(bulk, read10(0, 1), host_in=length)
+    written = exchange(bulk, write10(0, 1), host_out=length)
+
+    assert read == (bytes(512), length - 512, PASSED)
+    assert written == (b"", length - 512, PASSED)
+    assert disk.executed[-1] == (write10(0, 1), BLOCK)
+
+
 def test_host_that_announces_more_than_any_drive_buffers_is_refused() -> None:
     bulk = BulkOnly(RamDisk())
     bulk.receive(Cbw(1, MAX_DATA_BYTES + 1, False, 0, VENDOR).encode())

@@ -196,6 +196,28 @@ def test_vital_product_data_names_its_pages(opened: Unit) -> None:
     assert opened.run(scsi.Inquiry(255, 0xC0)) == INVALID_FIELD_IN_CDB
 
 
+def test_block_limits_are_where_the_standard_has_them(opened: Unit) -> None:
+    page = opened.run(scsi.Inquiry(255, 0xB0))
+    assert isinstance(page, bytes)
+    fields = {"granularity": (6, 8), "transfer": (8, 12), "unmap": (20, 24), "extents": (24, 28)}
+    told = {name: int.from_bytes(page[slice(*at)], "big") for name, at in fields.items()}
+
+    assert told == {"granularity": 256, "transfer": 32768, "unmap": 0xFFFF_FFFF, "extents": 256}
+
+
+def test_transfer_beyond_the_limit_that_is_told_is_refused(opened: Unit) -> None:
+    most = scsi.TRANSFER_BLOCKS_MAX
+    beyond = (
+        scsi.Read(0, most + 1, 16),
+        scsi.Write(0, most + 1, 16),
+        scsi.Verify(0, most + 1, 16, compares=True),
+    )
+
+    assert [opened.run(each) for each in beyond] == [INVALID_FIELD_IN_CDB] * 3
+    assert [opened.unit.transfer(each.encode()) for each in beyond] == [scsi.NOTHING] * 3
+    assert len(opened.run(scsi.Read(0, most, 16))) == most * 512  # type: ignore[arg-type]
+
+
 def test_mode_pages_are_told_and_not_changed(opened: Unit) -> None:
     told = opened.run(scsi.ModeSense(0x3F))
     assert isinstance(told, bytes)

@@ -151,7 +151,7 @@ class LogicalUnit:
     def _decoded(self, cdb: bytes) -> scsi.Command | Sense:
         """Decode once for `transfer` and `execute`."""
         if cdb != self._last_cdb:
-            self._last_cdb, self._last_command = cdb, cdbs.decode_cdb(cdb)
+            self._last_cdb, self._last_command = cdb, _within_limits(cdbs.decode_cdb(cdb))
         return self._last_command
 
     def _obey(self, command: scsi.Command, data_out: bytes) -> Reply:
@@ -330,3 +330,12 @@ class LogicalUnit:
 
     def _activate(self, command: buffer.ActivateMicrocode, data_out: bytes) -> Reply:
         return Reply(sense=self._controller.activate())
+
+
+def _within_limits(command: scsi.Command | Sense) -> scsi.Command | Sense:
+    """Refuse what moves more blocks than the Block Limits page allows (SBC-3 6.6.3)."""
+    match command:
+        case scsi.Read() | scsi.Write() | scsi.Verify(compares=True):
+            if command.block_count > scsi.TRANSFER_BLOCKS_MAX:
+                return INVALID_FIELD_IN_CDB
+    return command

@@ -26,7 +26,7 @@ from firmware_model.wire.function import Handshake
 from firmware_model.wire.scsi import Direction, Transfer
 from firmware_model.wire.sense import Sense
 
-MAX_DATA_BYTES = 16 << 20  # a host that announces more is refused: nothing here buffers without end
+MAX_DATA_BYTES = 16 << 20  # that a command may use of OUT: nothing here buffers without end
 
 
 class Answer(Protocol):
@@ -157,13 +157,14 @@ class BulkOnly:
         if self._moved > self._cbw.data_length:
             self._wedge()
             return Handshake.STALL
-        self._received.append(data)
+        room = self._wanted - (self._moved - len(data))
+        if room > 0:  # of a surplus, nothing is kept
+            self._received.append(data[:room])
         if self._moved == self._cbw.data_length:
             received = self._received
             whole = received[0] if len(received) == 1 else b"".join(received)
             self._received = []
-            used = whole if len(whole) == self._wanted else whole[: self._wanted]
-            answer = self._unit.execute(self._cbw.cdb, used)
+            answer = self._unit.execute(self._cbw.cdb, whole)
             self._end(answer.sense, self._wanted)
         elif len(data) % self._max_packet_bytes or not data:
             # A short packet: the host ends a data phase that it announced to be longer.
@@ -205,12 +206,13 @@ class BulkOnly:
             direction = Direction.IN if cbw.is_in else Direction.OUT
         elif not device_length:
             direction = None
-        fits = device_length <= length <= MAX_DATA_BYTES
+        fits = device_length <= length
         if length == 0:
             self._without_data(direction if device_length else None)
         elif cbw.is_in:
             self._begin_in(fits and direction is not Direction.OUT)
         else:
+            fits = fits and device_length <= MAX_DATA_BYTES
             self._begin_out(fits and direction is not Direction.IN, device_length)
 
     def _without_data(self, direction: Direction | None) -> None:

@@ -5,6 +5,7 @@ from struct import Struct
 from typing import ClassVar, Final, Self
 
 from firmware_model.wire.codec import DecodeError
+from firmware_model.wire.scsi import TRANSFER_BLOCKS_MAX
 from firmware_model.wire.unmap import DESCRIPTORS_MAX
 
 SPC_4: Final = 0x06
@@ -81,7 +82,8 @@ def vpd_pages(
     """Return the pages of a drive: 00h, 80h, 83h, 86h and the block device's B0h, B1h, B2h."""
     designator = _padded(vendor, 8) + _padded(product, 16) + serial.encode("ascii", "replace")
     limits = bytearray(0x3C)
-    limits[6:8] = (256).to_bytes(2, "big")  # maximum transfer stays 0: no limit is told
+    limits[0x02:0x04] = (256).to_bytes(2, "big")  # granularity: what hosts send in one command
+    limits[0x04:0x08] = TRANSFER_BLOCKS_MAX.to_bytes(4, "big")
     limits[0x10:0x14] = (0xFFFF_FFFF).to_bytes(4, "big")  # blocks of one UNMAP
     limits[0x14:0x18] = DESCRIPTORS_MAX.to_bytes(4, "big")
     extended = bytearray(0x3C)

@@ -12,6 +12,7 @@ from typing import Final
 from firmware_model.wire.buffer import ActivateMicrocode, DownloadMicrocode, ReadBufferDescriptor
 
 BLOCK_BYTES: Final = 512
+TRANSFER_BLOCKS_MAX: Final = 32_768  # of one command, as the Block Limits page says: 16 MiB
 
 
 class Opcode(IntEnum):
