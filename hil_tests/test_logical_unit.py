@@ -29,6 +29,7 @@ from firmware_model.wire.sense import (
     REMOVAL_PREVENTED,
     SAVING_NOT_SUPPORTED,
     SELF_TEST_FAILED,
+    UNRECOVERED_READ,
     WRITE_PROTECTED,
     Sense,
 )
@@ -124,6 +125,17 @@ def test_blocks_written_are_read_and_compared(opened: Unit) -> None:
     assert opened.run(scsi.Read(5, 2)) == BLOCK * 2
     assert opened.run(scsi.Verify(5, 2, compares=True), BLOCK * 2) == b""
     assert opened.run(scsi.Verify(5, 2, compares=True), bytes(1024)) == MISCOMPARE
+
+
+@pytest.mark.parametrize("compares", [False, True])
+def test_verify_finds_a_block_that_cannot_be_read(opened: Unit, compares: bool) -> None:
+    opened.run(scsi.Write(0, 16), BLOCK * 16)
+    nand = opened.firmware.board.nand
+    assert opened.run(scsi.Verify(0, 16, compares=compares), BLOCK * 16) == b""
+    for page, _, _ in list(nand.contents()):
+        nand.flip(page, range(0, 4096 * 8, 3))
+
+    assert opened.run(scsi.Verify(0, 16, compares=compares), BLOCK * 16) == UNRECOVERED_READ
 
 
 @pytest.mark.parametrize("size", [10, 12, 16])

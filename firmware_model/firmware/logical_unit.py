@@ -31,6 +31,7 @@ from firmware_model.wire.sense import (
 )
 from firmware_model.wire.unmap import decode_unmap_list
 
+VERIFIED_BLOCKS: Final = 256  # read at a time, where no more than the verdict is wanted
 VENDOR_SPECIFIC: Final = 0xC0  # operation codes from here on are the maker's
 
 
@@ -215,13 +216,16 @@ class LogicalUnit:
     def _verify(self, command: scsi.Verify, data_out: bytes) -> Reply:
         if not self._is_within(command.lba, command.block_count):
             return Reply(sense=LBA_OUT_OF_RANGE)
-        if not command.block_count or not command.compares:
-            return DONE
-        length = command.block_count * scsi.BLOCK_BYTES
-        stored = self._controller.read(command.lba, command.block_count)
-        if isinstance(stored, Sense):
-            return Reply(sense=stored)
-        return DONE if stored == data_out[:length] else Reply(sense=MISCOMPARE)
+        end = command.lba + command.block_count
+        for first in range(command.lba, end, VERIFIED_BLOCKS):
+            count = min(VERIFIED_BLOCKS, end - first)
+            stored = self._controller.read(first, count)  # raises where it can't be read
+            if isinstance(stored, Sense):
+                return Reply(sense=stored)
+            at = (first - command.lba) * scsi.BLOCK_BYTES
+            if command.compares and stored != data_out[at : at + len(stored)]:
+                return Reply(sense=MISCOMPARE)
+        return DONE
 
     def _synchronize(self, command: scsi.SynchronizeCache, data_out: bytes) -> Reply:
         if not self._is_within(command.lba, command.block_count):
