@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -234,6 +235,24 @@ def test_identity_is_pinned_when_a_person_says_yes_and_checked_ever_after(tmp_pa
     assert asked == [fingerprint(b"a" * 32)]
     with pytest.raises(IdentityChanged, match="no PIN was sent"):
         check(b"b" * 32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(max_size=12), max_size=4, unique=True), st.text(max_size=12))
+def test_serial_number_of_any_text_speaks_of_its_own_drive_only(
+    serials: list[str], other: str
+) -> None:
+    with TemporaryDirectory() as folder:
+        known = KnownDrives(Path(folder) / "known_drives")
+        for at, serial in enumerate(serials):
+            known.note(serial, bytes((at,)) * 32)
+            known.note(f"{serial}\n{other} ed25519 {'ff' * 32}\n", bytes(32))
+
+        found = [known.find(serial) for serial in serials]
+        unnoted = known.find(other)
+
+    assert found == [bytes((at,)) * 32 for at in range(len(serials))]
+    assert other in serials or unnoted is None
 
 
 def test_unknown_identity_without_a_person_is_refused(tmp_path: Path) -> None:

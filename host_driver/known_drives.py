@@ -1,19 +1,25 @@
 """Identities of drives, pinned as ssh pins hosts: one line a drive in a file of the user's.
 
 SERIAL ed25519 HEX-OF-THE-PUBLIC-KEY
+
+The serial number is whatever the drive says. What could end the word or the line, and so speak of
+other drives, stands in it percent-encoded; a lone % stands for none at all.
 """
 
 import base64
 import hashlib
 import os
 import re
+import string
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from host_driver.errors import IdentityChanged, IdentityUnknown
 
 _LINE = re.compile(r"(\S+) ed25519 ([0-9a-f]{64})")
+_PLAIN = string.punctuation.replace("%", "")
 
 
 def default_path() -> Path:
@@ -27,6 +33,10 @@ def fingerprint(identity: bytes) -> str:
     """Return what people compare: SHA-256 of the identity key, as ssh writes it."""
     digest = base64.b64encode(hashlib.sha256(identity).digest()).decode().rstrip("=")
     return f"SHA256:{digest}"
+
+
+def _word(serial: str) -> str:
+    return quote(serial, safe=_PLAIN, errors="surrogatepass") or "%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +54,7 @@ class KnownDrives:
         except OSError as refused:
             raise IdentityUnknown(f"{self.path}: {refused.strerror}") from refused
         found = [m for line in text.splitlines() if (m := _LINE.fullmatch(line.strip()))]
-        noted = [bytes.fromhex(match[2]) for match in found if match[1] == serial]
+        noted = [bytes.fromhex(match[2]) for match in found if match[1] == _word(serial)]
         return noted[-1] if noted else None
 
     def note(self, serial: str, identity: bytes) -> None:
@@ -54,7 +64,7 @@ class KnownDrives:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="ascii") as file:
-                file.write(f"{serial} ed25519 {identity.hex()}\n")
+                file.write(f"{_word(serial)} ed25519 {identity.hex()}\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as refused:
