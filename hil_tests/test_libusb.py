@@ -1,4 +1,4 @@
-"""The way to real hardware, on buses that misbehave as real ones do; and its interlock."""
+"""The way to real hardware, on buses that misbehave as real ones do."""
 
 import errno
 from pathlib import Path
@@ -10,29 +10,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 from usb.backend import IBackend
 
-from firmware_model.wire.function import BusEvent
-from hil_tests.ram_disk import INQUIRY, TEST_UNIT_READY, VENDOR, RamDrive, read10, write10
+from firmware_model.wire.function import BusEvent, Handshake
+from firmware_model.wire.usb import (
+    ConfigurationDescriptor,
+    DescriptorType,
+    EndpointDescriptor,
+    InterfaceDescriptor,
+    SetupPacket,
+)
+from hil_tests.ram_disk import INQUIRY, TEST_UNIT_READY, RamDrive
 from host_driver.attachment import Attachment, OpenOptions
 from host_driver.backends.in_process import InProcess
 from host_driver.backends.libusb import UsbName, attach, find_backend, udev_rule
 from host_driver.errors import (
     AccessDenied,
-    CommandRefused,
     Disconnected,
     DriveInUse,
     NoBackend,
     NotFound,
 )
-from host_driver.interlock import PROVISIONED_MARK, Interlocked, file_system, is_harmless
-from host_driver.transport import Completion, ScsiStatus
+from host_driver.transport import ScsiStatus
 
 NAME = "1209:5ED0"
 SERIAL = "0123456789AB"
 CAREFUL = OpenOptions()
-LEAVE = OpenOptions(destroys_data=True, serial=SERIAL)
-WRITE = write10(0, 1)
-BLOCK = bytes(512)
 NO_SYSTEM = Path("/nonexistent")
+
+
+class WindowsBus(InProcess):
+    """A bus whose drives the system keeps, as libusb tells it."""
+
+    def open_device(self, dev: Any) -> Any:
+        raise NotImplementedError("Operation not supported or unimplemented on this platform")
 
 
 class LinuxBus(InProcess):
@@ -42,6 +51,7 @@ class LinuxBus(InProcess):
         super().__init__([drive])
         self.opening, self.claiming = opening, claiming  # errno, 0 for none
         self.kernel_has_it = True
+        self.claimed: set[int] = set()
 
     def open_device(self, dev: Any) -> Any:
         if self.opening:
@@ -52,6 +62,11 @@ class LinuxBus(InProcess):
         if self.claiming or self.kernel_has_it:
             raise usb.core.USBError("refused", -6, self.claiming or errno.EBUSY)
         super().claim_interface(dev_handle, intf)
+        self.claimed.add(intf)
+
+    def release_interface(self, dev_handle: Any, intf: int) -> None:
+        super().release_interface(dev_handle, intf)
+        self.claimed.discard(intf)
 
     def is_kernel_driver_active(self, dev_handle: Any, intf: int) -> bool:
         return self.kernel_has_it
@@ -60,6 +75,8 @@ class LinuxBus(InProcess):
         self.kernel_has_it = False
 
     def attach_kernel_driver(self, dev_handle: Any, intf: int) -> None:
+        if intf in self.claimed:
+            raise usb.core.USBError("refused", -6, errno.EBUSY)
         self.kernel_has_it = True
 
 
@@ -140,6 +157,51 @@ def test_drive_held_by_another_process_is_in_use(tmp_path: Path) -> None:
     assert bus.kernel_has_it
 
 
+class OneEndpoint(RamDrive):
+    """A drive whose interface lacks the endpoint to the host."""
+
+    def control(self, setup: SetupPacket, data: bytes = b"") -> bytes | int | Handshake:
+        if (setup.request, setup.value >> 8) == (0x06, DescriptorType.CONFIGURATION):
+            endpoint = EndpointDescriptor(0x02, 0x02, 512)
+            interface = InterfaceDescriptor(0, 0, 0x08, 0x06, 0x50, (endpoint,))
+            return ConfigurationDescriptor(1, (interface,)).encode()[: setup.length]
+        return super().control(setup, data)
+
+
+def test_drive_that_turns_out_unfit_is_given_back_to_the_kernel(tmp_path: Path) -> None:
+    bus = LinuxBus(OneEndpoint())
+    with pytest.raises(NotFound, match="lacks a bulk endpoint"):
+        reach(NAME, CAREFUL, bus, tmp_path)
+
+    assert bus.kernel_has_it
+
+
+@pytest.mark.parametrize("serial", [SERIAL, ""])
+def test_drive_that_the_system_keeps_is_in_use(serial: str) -> None:
+    with pytest.raises(DriveInUse, match=r"the system's own driver holds 1209:5ed0.*WinUSB"):
+        reach(NAME, CAREFUL, WindowsBus([RamDrive(serial)]))
+
+
+class BadStrings(RamDrive):
+    """A drive whose strings, but for the languages, are some bytes."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def control(self, setup: SetupPacket, data: bytes = b"") -> bytes | int | Handshake:
+        if (setup.request, setup.value >> 8) == (0x06, 3) and setup.value & 0xFF:
+            return self.answer[: setup.length]
+        return super().control(setup, data)
+
+
+@given(st.binary(max_size=20) | st.builds(lambda b: bytes((2 + len(b), 3)) + b, st.binary()))
+def test_any_serial_number_descriptor_is_a_serial_number_or_none(answer: bytes) -> None:
+    attachment = reach(NAME, OpenOptions(destroys_data=True), InProcess([BadStrings(answer)]))
+
+    assert isinstance(attachment.serial, str)
+
+
 def test_mounted_drive_is_not_torn_off(tmp_path: Path) -> None:
     device = tmp_path / "sys/devices/usb1/1-1/1-1:1.0/host0/block/sdb/sdb1"
     device.mkdir(parents=True)
@@ -185,153 +247,3 @@ def test_trace_and_lines_are_written_as_asked(tmp_path: Path) -> None:
 def test_trace_that_cannot_be_written_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot write"):
         reach(NAME, OpenOptions(trace=tmp_path), InProcess([RamDrive()]))
-
-
-# --- the interlock ---------------------------------------------------------------------------
-
-NO_LEAVE: dict[str, tuple[str, OpenOptions]] = {
-    "nothing was said": (NAME, CAREFUL),
-    "only the serial number was said": (f"{NAME}:{SERIAL}", OpenOptions(serial=SERIAL)),
-    "only --destroys-data was said": (NAME, OpenOptions(destroys_data=True)),
-    "another serial number was said": (NAME, OpenOptions(destroys_data=True, serial="0" * 12)),
-    "two serial numbers were said": (
-        f"{NAME}:{SERIAL}",
-        OpenOptions(destroys_data=True, serial="0" * 12),
-    ),
-}
-
-
-@pytest.mark.parametrize("said", NO_LEAVE)
-def test_nothing_is_written_without_leave(said: str) -> None:
-    drive = RamDrive()
-    name, options = NO_LEAVE[said]
-    attachment = reach(name, options, InProcess([drive]))
-    with pytest.raises(CommandRefused, match=r"^WRITE_10 not sent: .*serial number"):
-        attachment.transport.execute(WRITE, data_out=BLOCK)
-
-    assert not attachment.destroys_data
-    assert drive.disk.executed == []
-
-
-def test_drive_without_serial_number_is_never_written() -> None:
-    options = OpenOptions(destroys_data=True, serial="")
-    attachment = reach(NAME, options, InProcess([RamDrive("")]))
-
-    with pytest.raises(CommandRefused, match="has no serial number"):
-        attachment.transport.execute(WRITE, data_out=BLOCK)
-
-
-@pytest.mark.parametrize(("name", "options"), [
-    (NAME, LEAVE), (f"{NAME}:{SERIAL}", OpenOptions(destroys_data=True)),
-])  # fmt: skip
-def test_blank_drive_is_written_with_leave(name: str, options: OpenOptions) -> None:
-    attachment = reach(name, options, InProcess([RamDrive()]))
-
-    assert attachment.destroys_data
-    assert attachment.transport.execute(WRITE, data_out=BLOCK).status is ScsiStatus.GOOD
-
-
-@pytest.mark.parametrize("cdb", [WRITE, VENDOR, bytes.fromhex("b5f0000200000000020000000000")])
-def test_drive_with_a_file_system_is_refused_even_with_leave(cdb: bytes) -> None:
-    drive = RamDrive()
-    drive.disk.blocks[510:512] = b"\x55\xaa"
-    attachment = reach(NAME, LEAVE, InProcess([drive]))
-
-    with pytest.raises(CommandRefused, match="the drive holds a boot sector"):
-        attachment.transport.execute(cdb, data_out=BLOCK)
-
-
-def test_drive_prepared_by_sedlab_may_hold_a_file_system() -> None:
-    drive = RamDrive()
-    drive.disk.blocks[510:512] = b"\x55\xaa"
-    drive.disk.blocks[: len(PROVISIONED_MARK)] = PROVISIONED_MARK
-    attachment = reach(NAME, LEAVE, InProcess([drive]))
-
-    assert attachment.transport.execute(WRITE, data_out=BLOCK).status is ScsiStatus.GOOD
-
-
-def test_locked_drive_is_looked_at_again_once_it_is_open() -> None:
-    drive = RamDrive()
-    drive.disk.blocks[510:512] = b"\x55\xaa"
-    drive.disk.is_locked = True
-    attachment = reach(NAME, LEAVE, InProcess([drive]))
-    while_locked = attachment.transport.execute(VENDOR)
-    drive.disk.is_locked = False
-    with pytest.raises(CommandRefused, match="holds a boot sector"):
-        attachment.transport.execute(WRITE, data_out=BLOCK)
-
-    assert while_locked.status is ScsiStatus.GOOD
-
-
-def test_attention_does_not_hide_the_file_system() -> None:
-    drive = RamDrive()
-    drive.disk.blocks[510:512] = b"\x55\xaa"
-    drive.disk.attentions = 1
-    attachment = reach(NAME, LEAVE, InProcess([drive]))
-
-    with pytest.raises(CommandRefused, match="holds a boot sector"):
-        attachment.transport.execute(WRITE, data_out=BLOCK)
-
-
-class Unreadable:
-    """A transport to a drive whose every command fails without saying why."""
-
-    def execute(
-        self, cdb: bytes, data_out: bytes = b"", data_in_length: int = 0, timeout_ms: int = 0
-    ) -> Completion:
-        return Completion(ScsiStatus.CHECK_CONDITION, None, b"", 0)
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-def test_drive_that_cannot_be_read_is_not_written() -> None:
-    with pytest.raises(CommandRefused, match="could not be read"):
-        Interlocked(Unreadable(), refusal=None).execute(WRITE, data_out=BLOCK)
-
-
-HARMLESS = [
-    TEST_UNIT_READY,
-    INQUIRY,
-    read10(0, 1),
-    bytes.fromhex("b5f0000100000000020000000000"),
-    bytes.fromhex("3c030000000000000400"),
-]
-HARMFUL = {
-    "WRITE(16)": b"\x8a" + bytes(15),
-    "UNMAP": b"\x42" + bytes(9),
-    "FORMAT UNIT": b"\x04" + bytes(5),
-    "SANITIZE": b"\x48" + bytes(9),
-    "MODE SELECT": b"\x15" + bytes(5),
-    "WRITE BUFFER": b"\x3b\x8d" + bytes(8),
-    "READ BUFFER of another mode": b"\x3c\x1c" + bytes(8),
-    "ATA PASS-THROUGH": b"\x85" + bytes(15),
-    "a PIN message": bytes.fromhex("b5f0000200000000020000000000"),
-    "SECURITY PROTOCOL OUT to Opal": bytes.fromhex("b501000100000000020000000000"),
-    "VERIFY with data": bytes.fromhex("2f020000000000000100"),
-    "SERVICE ACTION IN of another kind": b"\x9e\x12" + bytes(14),
-    "a truncated SECURITY PROTOCOL OUT": b"\xb5",
-}
-
-
-@pytest.mark.parametrize("cdb", HARMLESS)
-def test_command_that_only_asks_passes(cdb: bytes) -> None:
-    assert is_harmless(cdb)
-
-
-@pytest.mark.parametrize("name", HARMFUL)
-def test_command_that_may_change_something_does_not_pass(name: str) -> None:
-    assert not is_harmless(HARMFUL[name])
-
-
-@pytest.mark.parametrize(("offset", "magic", "name"), [
-    (0, b"LUKS\xba\xbe\x00\x02", "LUKS"), (0x438, b"\x53\xef", "ext2, 3 or 4"),
-    (0x200, b"EFI PART", "GPT"), (0x10040, b"_BHRfS_M", "Btrfs"), (0, b"XFSB", "XFS"),
-])  # fmt: skip
-def test_file_systems_are_known_by_their_signatures(offset: int, magic: bytes, name: str) -> None:
-    assert file_system(bytes(offset) + magic) == name
-
-
-@pytest.mark.parametrize("start", [b"", bytes(70000), b"\xff" * 70000])
-def test_blank_medium_holds_no_file_system(start: bytes) -> None:
-    assert file_system(start) is None

@@ -15,7 +15,10 @@ import usb.backend.libusb1
 import usb.core
 import usb.util
 from usb.backend import IBackend
+from usb.control import get_descriptor
 
+from firmware_model.wire.codec import DecodeError
+from firmware_model.wire.usb import DescriptorType, StringDescriptor
 from host_driver.attachment import Attachment, OpenOptions
 from host_driver.bulk_only import BulkOnlyTransport, failure
 from host_driver.errors import AccessDenied, DriveError, DriveInUse, NoBackend, NotFound
@@ -91,9 +94,15 @@ def attach(
         used = find_backend() if backend is None else backend
         if options.trace is not None:
             used = traced(used, options.trace, undo)
-        device, serial = _select(used, name)
-        undo.callback(_free_of_kernel(device, name, root))
-        transport: CommandTransport = BulkOnlyTransport(device)
+        try:
+            device, serial = _select(used, name)
+            _free_of_kernel(device, name, root, undo)
+            transport: CommandTransport = BulkOnlyTransport(device)
+        except NotImplementedError as error:  # what pyusb makes of libusb's NOT_SUPPORTED
+            raise DriveInUse(
+                f"the system's own driver holds {name}, and libusb can't take it from it here: "
+                "on Windows, give the drive the driver WinUSB"
+            ) from error
         undo.callback(transport.close)
         if options.on_exchange is not None:
             transport = Verbose(transport, options.on_exchange)
@@ -150,8 +159,14 @@ def _serial(device: usb.core.Device, name: UsbName) -> str:
         languages = usb.util.get_langids(device)
         if not languages:
             return ""
-        return str(usb.util.get_string(device, device.iSerialNumber, languages[0]))
+        kind, index = DescriptorType.STRING, device.iSerialNumber
+        answer = get_descriptor(device, 254, kind, index, languages[0]).tobytes()
+        return StringDescriptor.decode(answer[: answer[0]] if answer else b"").text
+    except DecodeError:
+        return ""  # what is no text is no serial number either
     except usb.core.USBError as error:
+        if error.errno is None:  # of pyusb itself, which found no descriptor in the answer
+            return ""
         raise _not_opened(error, name) from error
 
 
@@ -164,15 +179,26 @@ def _not_opened(error: usb.core.USBError, name: UsbName) -> DriveError:
     return failure(error, f"opening {name}")
 
 
-def _free_of_kernel(device: usb.core.Device, name: UsbName, root: Path) -> Callable[[], None]:
-    """Take the device from the kernel's driver; return what gives it back.
+def _free_of_kernel(device: usb.core.Device, name: UsbName, root: Path, undo: ExitStack) -> None:
+    """Take the device from the kernel's driver; `undo` gives it back.
 
     Raises DriveInUse while one of its file systems is mounted: it would be torn off.
     """
     mounted = mount_points(device, root)
     if mounted:
         raise DriveInUse(f"{name} is mounted on {', '.join(mounted)}: unmount it first")
-    taken = []
+    taken: list[int] = []
+
+    def give_back() -> None:
+        usb.util.dispose_resources(device)  # the kernel takes no interface that is still claimed
+        for interface in taken:
+            try:
+                device.attach_kernel_driver(interface)
+            except usb.core.USBError:
+                continue  # unplugged meanwhile, or the kernel was quicker
+        usb.util.dispose_resources(device)
+
+    undo.callback(give_back)
     try:
         for interface in (
             one.bInterfaceNumber for configuration in device for one in configuration
@@ -184,16 +210,6 @@ def _free_of_kernel(device: usb.core.Device, name: UsbName, root: Path) -> Calla
         pass  # no kernel to take it from: macOS without entitlement, Windows, or not a real bus
     except usb.core.USBError as error:
         raise _not_opened(error, name) from error
-
-    def give_back() -> None:
-        for interface in taken:
-            try:
-                device.attach_kernel_driver(interface)
-            except usb.core.USBError:
-                continue  # unplugged meanwhile, or the kernel was quicker
-        usb.util.dispose_resources(device)
-
-    return give_back
 
 
 def mount_points(device: usb.core.Device, root: Path = Path("/")) -> list[str]:
