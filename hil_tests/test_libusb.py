@@ -202,18 +202,34 @@ def test_any_serial_number_descriptor_is_a_serial_number_or_none(answer: bytes) 
     assert isinstance(attachment.serial, str)
 
 
-def test_mounted_drive_is_not_torn_off(tmp_path: Path) -> None:
+USES = {
+    "mounted on /media/stick": ("proc/self/mounts", "/dev/sdb1 /media/stick vfat rw 0 0\n"),
+    "used as swap (/dev/sdb1)": ("proc/swaps", "/dev/sdb1 partition 1048572 0 -2\n"),
+    "held by dm-0": ("sys/class/block/sdb1/holders/dm-0", ""),  # LUKS, mounted as /dev/mapper/...
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_drive_that_the_system_uses_is_not_torn_off(tmp_path: Path, use: str) -> None:
     device = tmp_path / "sys/devices/usb1/1-1/1-1:1.0/host0/block/sdb/sdb1"
-    device.mkdir(parents=True)
+    (device / "holders").mkdir(parents=True)
     (tmp_path / "sys/class/block").mkdir(parents=True)
     (tmp_path / "sys/class/block/sdb1").symlink_to(device)
     (tmp_path / "proc/self").mkdir(parents=True)
-    mounts = "proc /proc proc rw 0 0\n/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 /media/stick vfat rw 0 0\n"
-    (tmp_path / "proc/self/mounts").write_text(mounts)
+    others = {
+        "proc/self/mounts": "proc /proc proc rw 0 0\n/dev/sda1 / ext4 rw 0 0\n",
+        "proc/swaps": "Filename Type Size Used Priority\n/dev/sda2 partition 1048572 0 -2\n",
+    }
+    for path, lines in others.items():
+        (tmp_path / path).write_text(lines)
     bus = LinuxBus(RamDrive())
-    with pytest.raises(DriveInUse, match="1209:5ed0 is mounted on /media/stick: unmount it"):
+    reach(NAME, CAREFUL, bus, tmp_path).close()
+    path, line = USES[use]
+    (tmp_path / path).write_text(others.get(path, "") + line)
+    with pytest.raises(DriveInUse) as refused:
         reach(NAME, CAREFUL, bus, tmp_path)
 
+    assert str(refused.value) == f"1209:5ed0 is {use}: let go of that first"
     assert bus.kernel_has_it
 
 

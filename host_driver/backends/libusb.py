@@ -182,11 +182,11 @@ def _not_opened(error: usb.core.USBError, name: UsbName) -> DriveError:
 def _free_of_kernel(device: usb.core.Device, name: UsbName, root: Path, undo: ExitStack) -> None:
     """Take the device from the kernel's driver; `undo` gives it back.
 
-    Raises DriveInUse while one of its file systems is mounted: it would be torn off.
+    Raises DriveInUse while the system uses what is on it: that would be torn off.
     """
-    mounted = mount_points(device, root)
-    if mounted:
-        raise DriveInUse(f"{name} is mounted on {', '.join(mounted)}: unmount it first")
+    used = uses(device, root)
+    if used:
+        raise DriveInUse(f"{name} is {', '.join(used)}: let go of that first")
     taken: list[int] = []
 
     def give_back() -> None:
@@ -212,18 +212,34 @@ def _free_of_kernel(device: usb.core.Device, name: UsbName, root: Path, undo: Ex
         raise _not_opened(error, name) from error
 
 
-def mount_points(device: usb.core.Device, root: Path = Path("/")) -> list[str]:
-    """Return where Linux has file systems of the device mounted; nothing on other systems."""
+def uses(device: usb.core.Device, root: Path = Path("/")) -> list[str]:
+    """Return what Linux does with the device's blocks; nothing on other systems.
+
+    A volume that is stacked on it (LUKS, LVM, RAID) is mounted under its own name: what tells of
+    it are the holders of the blocks below.
+    """
     if not device.port_numbers:
         return []
     port = f"{device.bus}-{'.'.join(map(str, device.port_numbers))}"
     try:
-        lines = (root / "proc/self/mounts").read_text(errors="replace").splitlines()
+        every = sorted((root / "sys/class/block").iterdir())
     except OSError:
         return []
-    found = []
-    for source, point, *_ in (line.split(" ") for line in lines if " " in line):
-        block = root / "sys/class/block" / Path(source).name
-        if source.startswith("/dev/") and port in block.resolve().parts:
-            found.append(point)
-    return found
+    blocks = [block for block in every if port in block.resolve().parts]
+    names = [f"/dev/{block.name}" for block in blocks]
+    mounted = [fields[1] for fields in _table(root / "proc/self/mounts") if fields[0] in names]
+    swaps = [fields[0] for fields in _table(root / "proc/swaps") if fields[0] in names]
+    holders = [each.name for block in blocks for each in sorted(block.glob("holders/*"))]
+    return [
+        *(f"mounted on {point}" for point in mounted),
+        *(f"used as swap ({name})" for name in swaps),
+        *(f"held by {holder}" for holder in holders),
+    ]
+
+
+def _table(path: Path) -> list[list[str]]:
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    return [fields for line in lines if len(fields := line.split()) > 1]
