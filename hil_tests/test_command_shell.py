@@ -12,6 +12,7 @@ import pytest
 
 from hil_tests.command_line import ROOT, Ran, Run, environment
 from host_driver.__main__ import VERBS, cli
+from host_driver.commands.options import Session
 
 LOADED = "import sys; {}; print(*sorted(sys.modules))"
 
@@ -124,6 +125,19 @@ def words_of(called: Ran, name: str) -> set[str]:
     if name == "zsh":
         return {line.replace("\\:", ":") for line in lines[1::3]}
     return {line.split(",", 1)[1].split("\t")[0] for line in lines if line}
+
+
+def test_name_that_steers_a_terminal_is_shown_without_effect(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "a\x1b]0;title\x07\r\bz"
+    session = Session("", "user", None, None, None, None, False, False, None, as_json=False)
+    session.show({}, [hostile, "next"])
+    shown = capsys.readouterr().out
+    refused = run("info", f"usb:{hostile}").err
+
+    assert shown == "a?]0;title???z\nnext\n"
+    assert "a?]0;title? ?z" in refused
 
 
 def test_folders_are_left_to_the_shell(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

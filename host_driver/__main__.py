@@ -129,7 +129,9 @@ def _run(arguments: list[str] | None) -> int:
 
 def _fail(kind: str, message: str, status: int, is_json: bool, **more: Any) -> int:
     """Say what went wrong: a line for a person, a document for a program."""
-    line = " ".join(message.split())
+    from host_driver.commands.shown import printable
+
+    line = printable(" ".join(message.split()))
     click.echo(f"sedlab: {line}", err=True)
     if is_json:
         import json

@@ -14,6 +14,7 @@ from host_driver.commands.pins import (
     new_pin,
     reset_code,
 )
+from host_driver.commands.shown import printable
 from host_driver.errors import NoPin, NotSupported
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def erase(session: Session, by_code: bool, reset_code_fd: int | None, yes: bool)
         if drive.is_blank:
             raise NoPin("the drive has no keys to destroy")
         if not yes:
-            which = f"{session.target} ({drive.info().serial})"
+            which = printable(f"{session.target} ({drive.info().serial})")
             if not click.confirm(f"Destroy everything on {which}?", err=True):
                 raise NotMeant("nothing was erased")
         if code is None:

@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from host_driver.commands.pins import entered_pin, given_pin, is_attended
+from host_driver.commands.shown import printable
 from host_driver.errors import Erased, Locked, NoPin, SelfTestFailed
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Session:
         if self.as_json:
             click.echo(json.dumps(document, indent=2))
         elif lines:
-            click.echo("\n".join(lines))
+            click.echo("\n".join(printable(line) for line in lines))
 
 
 def _refuse_without_pin(state: State) -> None:
@@ -125,11 +126,12 @@ def _refuse_without_pin(state: State) -> None:
 
 
 def _tell(line: str) -> None:
-    click.echo(line, err=True)
+    click.echo(printable(line), err=True)
 
 
 def _ask(serial: str, fingerprint: str) -> bool:
-    click.echo(f"Drive {serial} is not known yet. Its identity is {fingerprint}", err=True)
+    known = f"Drive {printable(serial)} is not known yet. Its identity is {fingerprint}"
+    click.echo(known, err=True)
     return click.confirm("Trust it from now on?", err=True)
 
 
