@@ -27,12 +27,15 @@ from hil_tests.actions import PINS
 from hil_tests.bench.bench import Bench
 from hil_tests.content import Content
 from hil_tests.facts import facts_of
+from host_driver.dialects.native import NativeDialect
 from host_driver.errors import (
     CommandRefused,
     IdentityChanged,
     IdentityUnknown,
     Locked,
     NotSupported,
+    ProtocolError,
+    WrongPin,
 )
 from host_driver.known_drives import IdentityCheck, KnownDrives, fingerprint
 from host_driver.scsi import ScsiDisk
@@ -111,6 +114,43 @@ def test_forged_frame_costs_no_try_and_ends_the_session(name: str) -> None:
         on.host().disk.security_out(PROTOCOL, Channel.MESSAGE, forging.frames[0])
 
     assert tries(on) == 10
+
+
+class Resetting(Forging):
+    """A transport that has the port reset once, right behind a message or before it."""
+
+    def __init__(self, on: Bench, is_behind: bool) -> None:
+        super().__init__(on.host().disk.transport, lambda frame: frame)
+        self._reset = on.device().reset
+        self._is_behind = is_behind
+
+    def execute(
+        self,
+        cdb: bytes,
+        data_out: bytes = b"",
+        data_in_length: int = 0,
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+    ) -> Completion:
+        resets = len(data_out) == SEALED_BYTES and not self.frames
+        if resets and not self._is_behind:
+            self._reset()
+        completion = super().execute(cdb, data_out, data_in_length, timeout_ms)
+        if resets and self._is_behind:
+            self._reset()
+        return completion
+
+
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_reset_around_a_message_spends_no_try_twice(is_behind: bool) -> None:
+    on = bench()
+    disk = ScsiDisk(Resetting(on, is_behind))
+    dialect = NativeDialect(disk, on.draw, lambda identity: None)
+    dialect.identity()
+    lost = ProtocolError if is_behind else WrongPin
+    with pytest.raises(lost):
+        dialect.unlock(WRONG, Role.USER)
+
+    assert tries(on) == 9
 
 
 def test_frame_sent_twice_is_refused_the_second_time() -> None:

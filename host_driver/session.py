@@ -28,8 +28,13 @@ from firmware_model.wire.native import (
     nonce,
     transcript,
 )
-from host_driver.errors import ProtocolError
+from firmware_model.wire.sense import COMMAND_SEQUENCE_ERROR
+from host_driver.errors import CommandRefused, ProtocolError
 from host_driver.scsi import ScsiDisk
+
+
+class SessionEnded(CommandRefused):
+    """The drive knows of no session, and did not take the message."""
 
 
 class HostSession:
@@ -43,18 +48,36 @@ class HostSession:
         self._sequence = 0
 
     def exchange(self, message: Message) -> Answer:
-        """Send one message and return its answer; raise ProtocolError for a forged one."""
+        """Send one message and return its answer; raise ProtocolError for a forged or lost one.
+
+        Raises SessionEnded when the message was not taken, and so may be sent again.
+        """
         sequence = self._sequence
         self._sequence += 1
         frame = Sealed(sequence, self._to_drive.encrypt(nonce(sequence), message.encode(), None))
-        self._disk.security_out(PROTOCOL, Channel.MESSAGE, frame.encode())
+        try:
+            self._disk.security_out(PROTOCOL, Channel.MESSAGE, frame.encode())
+        except CommandRefused as refused:
+            if _is_out_of_sequence(refused):
+                raise SessionEnded(str(refused), refused.sense) from refused
+            raise
         try:
             answer = Sealed.decode(self._disk.security_in(PROTOCOL, Channel.MESSAGE, SEALED_BYTES))
             if answer.sequence != sequence:
                 raise ProtocolError("the drive answered another message of the session")
             return Answer.decode(self._from_drive.decrypt(nonce(sequence), answer.ciphertext, None))
+        except CommandRefused as refused:
+            if _is_out_of_sequence(refused):
+                raise ProtocolError(
+                    "the drive was reset before it answered; what was asked may have been done"
+                ) from refused
+            raise
         except (DecodeError, InvalidTag) as wrong:
             raise ProtocolError(f"the drive's answer is not authentic: {wrong}") from wrong
+
+
+def _is_out_of_sequence(refused: CommandRefused) -> bool:
+    return refused.sense is not None and refused.sense.asc == COMMAND_SEQUENCE_ERROR.asc
 
 
 def open_session(

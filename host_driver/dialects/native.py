@@ -30,7 +30,7 @@ from host_driver.errors import (
     WrongPin,
 )
 from host_driver.scsi import ScsiDisk
-from host_driver.session import HostSession, open_session
+from host_driver.session import HostSession, SessionEnded, open_session
 
 NO_PIN = "no PIN has been set for that role"
 NOT_A_PIN = "no PIN of this drive: of impossible length, too simple, or another role's"
@@ -150,9 +150,8 @@ class NativeDialect:
         had_session = self._session is not None
         try:
             return self._opened().exchange(message)
-        except CommandRefused as refused:
-            is_forgotten = refused.sense is not None and refused.sense.asc == 0x2C
-            if not (had_session and is_forgotten):
+        except SessionEnded:
+            if not had_session:
                 raise
         self._session = None
         return self._opened().exchange(message)
