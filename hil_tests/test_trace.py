@@ -1,5 +1,6 @@
 """What a trace holds: a pcap that explains itself, payloads in memory, lines to read."""
 
+import errno
 from io import BytesIO
 from itertools import count
 from struct import unpack_from
@@ -14,6 +15,7 @@ from host_driver.backends.in_process import InProcess
 from host_driver.bulk_only import BulkOnlyTransport
 from host_driver.errors import Disconnected
 from host_driver.trace import Recorded, TracedBackend, Verbose
+from host_driver.usbmon import status_of
 
 Packet = dict[str, object]
 
@@ -180,3 +182,20 @@ def test_lines_tell_of_each_command_without_its_payload() -> None:
         "1Fh 1f0000000000: no data, CHECK_CONDITION, ILLEGAL_REQUEST 20h/00h",
         "INQUIRY 120000002400: Disconnected, command 12h: the drive is gone",
     ]
+
+
+@pytest.mark.parametrize(
+    ("number", "names", "status"),
+    [
+        (errno.EPIPE, errno.errorcode, -32),
+        (60, {60: "ETIMEDOUT"}, -110),  # macOS
+        (10060, {10060: "WSAETIMEDOUT"}, -110),  # Windows
+        (84, {84: "EOVERFLOW"}, -75),
+        (7, {7: "E2BIG"}, -71),
+        (None, {}, -71),
+    ],
+)
+def test_status_of_an_urb_is_a_number_of_linux_on_every_system(
+    number: int | None, names: dict[int, str], status: int
+) -> None:
+    assert status_of(number, names) == status

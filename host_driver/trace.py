@@ -4,7 +4,6 @@ The pcap is what Linux's usbmon gives (link type 220, LINKTYPE_USB_LINUX_MMAPPED
 descriptors up front, so that Wireshark decodes mass storage from the first packet on.
 """
 
-import errno
 from array import array
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from firmware_model.wire.sense import Sense
 from firmware_model.wire.usb import DescriptorType, Feature, Request, SetupPacket
 from host_driver.errors import DriveError
 from host_driver.transport import DEFAULT_TIMEOUT_MS, CommandTransport, Completion
-from host_driver.usbmon import TransferType, UsbmonFile, system_now_us
+from host_driver.usbmon import TransferType, UsbmonFile, status_of, system_now_us
 
 Buffer = array  # of type code "B"
 
@@ -170,7 +169,7 @@ class TracedBackend(Forwarding):
         try:
             count = run() or 0
         except USBError as error:
-            complete(-(error.errno or errno.EPROTO), 0, b"")
+            complete(status_of(error.errno), 0, b"")
             raise
         complete(0, count, b"" if received is None else received[:count].tobytes())
         return count

@@ -5,7 +5,7 @@ Source: Documentation/usb/usbmon.rst (struct mon_bin_hdr), the tcpdump.org list 
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from struct import Struct
 from typing import BinaryIO, Final
@@ -21,6 +21,29 @@ SNAP_BYTES: Final = 0x0400_0000
 USBMON_HEADER: Final = Struct("<QcBBBHBBqiiII8siiII")
 NO_SETUP: Final = ord("-")
 URB_DIR_IN: Final = 0x0200
+
+
+# Linux's numbers, whatever those of the system that writes the file (asm-generic/errno.h).
+LINUX_ERRNO: Final = {
+    "ENOENT": 2,
+    "EIO": 5,
+    "EACCES": 13,
+    "EBUSY": 16,
+    "ENODEV": 19,
+    "EINVAL": 22,
+    "EPIPE": 32,
+    "EPROTO": 71,
+    "EOVERFLOW": 75,
+    "ETIMEDOUT": 110,
+    "EINPROGRESS": 115,
+}
+SUBMITTED: Final = -LINUX_ERRNO["EINPROGRESS"]
+
+
+def status_of(number: int | None, names: Mapping[int, str] = errno.errorcode) -> int:
+    """Return the URB status of an error of this system, -EPROTO for one that USB has not."""
+    name = "" if number is None else names.get(number, "").removeprefix("WSA")
+    return -LINUX_ERRNO.get(name, LINUX_ERRNO["EPROTO"])
 
 
 class TransferType(IntEnum):
@@ -66,7 +89,7 @@ class UsbmonFile:
         no_data = ord("<") if is_in else 0
         raw_setup = b"" if setup is None else setup.encode()
         head = (urb_id, transfer, endpoint, place)
-        self._packet(head, b"S", (-errno.EINPROGRESS, length), sent, no_data, raw_setup)
+        self._packet(head, b"S", (SUBMITTED, length), sent, no_data, raw_setup)
 
         def complete(status: int, actual: int, received: bytes) -> None:
             no_data = 0 if is_in else ord(">")
