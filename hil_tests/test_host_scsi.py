@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from firmware_model.wire.sense import (
+    ACCESS_NOT_AUTHORIZED,
     INVALID_FIELD_IN_CDB,
     INVALID_OPCODE,
     LBA_OUT_OF_RANGE,
@@ -96,6 +97,7 @@ def test_drive_that_only_has_attentions_is_given_up() -> None:
     ("sense", "error", "said"),
     [
         (LOCKED, Locked, "the drive is locked"),
+        (ACCESS_NOT_AUTHORIZED, Locked, "the drive is locked"),  # as WD My Passport says it
         (SELF_TEST_FAILED, SelfTestFailed, "self-test"),
         (WRITE_PROTECTED, CommandRefused, "read-only"),
         (INVALID_OPCODE, NotSupported, "does not know"),

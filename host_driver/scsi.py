@@ -10,7 +10,14 @@ from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.inquiry import StandardInquiry, VpdPage
 from firmware_model.wire.mode import ALL_PAGES, ModeParameters
 from firmware_model.wire.security import SecurityProtocol, SupportedProtocols
-from firmware_model.wire.sense import LOCKED, SELF_TEST_FAILED, WRITE_PROTECTED, Sense, SenseKey
+from firmware_model.wire.sense import (
+    ACCESS_NOT_AUTHORIZED,
+    LOCKED,
+    SELF_TEST_FAILED,
+    WRITE_PROTECTED,
+    Sense,
+    SenseKey,
+)
 from firmware_model.wire.unmap import Extent, encode_unmap_list
 from host_driver.errors import (
     CommandRefused,
@@ -155,7 +162,11 @@ def refusal(completion: Completion) -> CommandRefused:
     if sense is None:
         return CommandRefused(f"refused with status {completion.status.name} and no reason")
     match (sense.key, sense.asc, sense.ascq):
-        case (LOCKED.key, LOCKED.asc, _):
+        case (LOCKED.key, LOCKED.asc, _) | (
+            ACCESS_NOT_AUTHORIZED.key,
+            ACCESS_NOT_AUTHORIZED.asc,
+            _,
+        ):
             return Locked("the drive is locked", sense)
         case (SELF_TEST_FAILED.key, SELF_TEST_FAILED.asc, _):
             return SelfTestFailed("the drive failed its self-test", sense)
