@@ -243,6 +243,21 @@ def test_mode_pages_are_told_and_not_changed(opened: Unit) -> None:
     assert opened.run(scsi.ModeSense(0x3F, control=3)) == SAVING_NOT_SUPPORTED
 
 
+def test_block_descriptor_that_would_change_the_block_length_is_refused(opened: Unit) -> None:
+    descriptor = bytes(5) + (4096).to_bytes(3, "big")
+    lists = {6: bytes((0, 0, 0, 8)) + descriptor, 10: bytes((0,) * 7 + (8,)) + descriptor}
+
+    for size, data in lists.items():
+        assert opened.run(scsi.ModeSelect(len(data), size), data) == INVALID_FIELD_IN_PARAMETERS
+
+
+@pytest.mark.parametrize("length", [1, 7])
+def test_unmap_list_without_room_for_its_header_has_a_wrong_length(
+    opened: Unit, length: int
+) -> None:
+    assert opened.run(scsi.Unmap(length), bytes(length)) == PARAMETER_LIST_LENGTH_ERROR
+
+
 def test_ejecting_locks_unless_it_is_prevented(opened: Unit) -> None:
     opened.run(scsi.PreventAllow(True))
     assert opened.run(scsi.StartStopUnit(False, True)) == REMOVAL_PREVENTED

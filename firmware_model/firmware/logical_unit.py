@@ -29,7 +29,7 @@ from firmware_model.wire.sense import (
     WRITE_ERROR,
     Sense,
 )
-from firmware_model.wire.unmap import decode_unmap_list
+from firmware_model.wire.unmap import UNMAP_HEADER_BYTES, decode_unmap_list
 
 VERIFIED_BLOCKS: Final = 256  # read at a time, where no more than the verdict is wanted
 VENDOR_SPECIFIC: Final = 0xC0  # operation codes from here on are the maker's
@@ -205,6 +205,8 @@ class LogicalUnit:
     def _unmap(self, command: scsi.Unmap, data_out: bytes) -> Reply:
         if len(data_out) < command.list_length:
             return Reply(sense=INVALID_FIELD_IN_CDB)
+        if 0 < command.list_length < UNMAP_HEADER_BYTES:
+            return Reply(sense=PARAMETER_LIST_LENGTH_ERROR)
         try:
             extents = decode_unmap_list(data_out[: command.list_length])
         except DecodeError:

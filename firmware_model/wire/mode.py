@@ -58,10 +58,15 @@ class ModeParameters:
 
 
 def changes_nothing(list_: bytes, size: int) -> bool:
-    """Tell whether a MODE SELECT list names only pages as they are."""
+    """Tell whether a MODE SELECT list names only pages as they are, and no block descriptor.
+
+    There is none to change: one that asks for another block length must not be thought obeyed.
+    """
     try:
         rest = ModeParameters.decode(list_, size).pages
     except DecodeError:
+        return False
+    if len(rest) != len(list_) - SIZES[size]:
         return False
     while rest:
         if len(rest) < 2 or len(rest) < 2 + rest[1]:

@@ -9,6 +9,7 @@ from firmware_model.wire.codec import DecodeError
 
 DESCRIPTORS_MAX: Final = 256  # as the Block Limits page says
 _HEAD: Final = Struct(">HH4x")
+UNMAP_HEADER_BYTES: Final = _HEAD.size
 _DESCRIPTOR: Final = Struct(">QI4x")
 
 
