@@ -305,7 +305,13 @@ class EmulatedDrive:
             if self.policy.entry is Entry.KEYPAD:
                 self._entry = KeypadEntry(firmware, self.board.keypad)
         self._bulk_only = bulk_only = BulkOnly(unit, parts.transport.wrap)
-        self._device = self._usb(bulk_only, controller, parts)
+
+        def bus_event(event: BusEvent, was_configured: bool) -> None:
+            if event in (BusEvent.ATTACH, BusEvent.RESET):
+                unit.reset()
+            controller.bus_event(event, was_configured)
+
+        self._device = self._usb(bulk_only, bus_event, parts)
         for callback in self._ready:
             self._device.on_ready(callback)
         if self._is_plugged:
@@ -316,13 +322,13 @@ class EmulatedDrive:
         return Identity(usb.vendor, usb.product, usb.revision, self.serial)
 
     def _usb(
-        self, bulk_only: BulkOnly, controller: DriveController | PlainController, parts: Parts
+        self, bulk_only: BulkOnly, events: Callable[[BusEvent, bool], None], parts: Parts
     ) -> MassStorageDevice:
         usb = self.profile.usb
         descriptors = Descriptors.mass_storage(
             usb.vendor_id, usb.product_id, usb.vendor, usb.product, self.serial
         )
-        return MassStorageDevice(descriptors, bulk_only, controller.bus_event, parts.replies.clip)
+        return MassStorageDevice(descriptors, bulk_only, events, parts.replies.clip)
 
     def _close_unit(self, unit: LogicalUnit) -> None:
         """Have nothing of a medium that closes wait for the host."""

@@ -8,9 +8,11 @@ from firmware_model import profiles
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.firmware.reference import OpenOnly
 from firmware_model.hardware.entropy import SeededNoise
+from firmware_model.wire import scsi
 from firmware_model.wire.bot import Cbw, Csw, CswStatus
 from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.native import State
+from firmware_model.wire.sense import POWER_ON_RESET
 from firmware_model.wire.usb import SetupPacket
 from hil_tests.actions import PINS
 from hil_tests.bench.bench import Bench
@@ -260,3 +262,15 @@ def test_key_of_a_session_that_another_follows_is_cleared_too() -> None:
 
     assert first is not None and bytes(first) == bytes(64)
     assert vault.key() == b"l" * 64
+
+
+def test_port_reset_is_told_once_and_ends_the_prevention_of_removal() -> None:
+    on = opened(lock_on_reset=False)
+    assert on.host().block_count
+    on.host().disk.command(scsi.PreventAllow(True).encode())
+    on.device().reset()
+    told = [on.link().execute(scsi.TestUnitReady().encode()).sense for _ in range(2)]
+    on.host().disk.start_stop(starts=False, loads_or_ejects=True)
+
+    assert told == [POWER_ON_RESET, None]
+    assert state(on) is State.LOCKED

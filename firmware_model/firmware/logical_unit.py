@@ -115,6 +115,12 @@ class LogicalUnit:
             buffer.ActivateMicrocode: self._activate,
         }
 
+    def reset(self) -> None:
+        """Begin anew after a hard reset, and tell the next host that there was one (SAM-5 6.3)."""
+        self._prevents_removal = False
+        self._sense = NO_SENSE
+        self.attention(POWER_ON_RESET)
+
     def attention(self, sense: Sense) -> None:
         """Queue a UNIT ATTENTION for the next command that reports one."""
         if sense not in self._attentions:
