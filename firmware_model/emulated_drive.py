@@ -197,8 +197,8 @@ class EmulatedDrive:
             return
         try:
             self.firmware.poll()
-        except PowerCut:
-            self._lose_power()
+        except ENDS as end:
+            self._end(end)
 
     def press(self, text: str) -> None:
         """Press keys, in the keypad's notation; raise ValueError for one that there is not."""
@@ -211,8 +211,11 @@ class EmulatedDrive:
 
     def leds(self) -> dict[str, str]:
         """Return what each light does: off, on or blink."""
-        if self._entry is not None:
-            self._entry.refresh()
+        try:
+            if self._entry is not None:
+                self._entry.refresh()
+        except ENDS as end:
+            self._end(end)
         lights = self.board.keypad.leds if self._device is not None else Leds()
         return {
             "red": lights.red.value,

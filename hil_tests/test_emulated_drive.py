@@ -274,3 +274,35 @@ def test_port_reset_is_told_once_and_ends_the_prevention_of_removal() -> None:
 
     assert told == [POWER_ON_RESET, None]
     assert state(on) is State.LOCKED
+
+
+class CrashingVault(OpenOnly):
+    """A part that can't let go of the key."""
+
+    def release(self) -> None:
+        if self.key() is not None:
+            raise RuntimeError("not mine")
+
+
+def test_look_at_the_lights_when_power_fails_shows_them_dark() -> None:
+    on = opened("keypad", auto_lock_s=5)
+    on.drive.board.clock.charge(6_000_000)
+    on.drive.cut_at(1)
+
+    assert set(on.drive.leds().values()) == {"off"}
+    assert not on.drive.is_on
+
+
+def test_part_that_crashes_when_a_timer_runs_out_ends_the_firmware_alone() -> None:
+    profile = profiles.load("native")
+    profile = replace(profile, policy=replace(profile.policy, auto_lock_s=5))
+    parts = {"vault": CrashingVault}
+    made = EmulatedDrive.new(profile, SeededNoise(b"drive"), parts, kdf_iterations=1)
+    made.power_on()
+    on = Bench(made, facts_of(profile), CONTENT)
+    on.host().set_pin(PIN)
+    on.host().unlock(PIN)
+    made.advance(6_000_000)
+
+    assert made.crashes == ["RuntimeError: not mine"]
+    assert not made.is_on
