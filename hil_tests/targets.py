@@ -33,8 +33,9 @@ from host_driver.attachment import Attachment, OpenOptions
 from host_driver.backends.in_process import InProcess
 from host_driver.bulk_only import BulkOnlyTransport
 from host_driver.errors import Disconnected, DriveInUse, NotFound, TransportError
-from host_driver.trace import Verbose, traced
+from host_driver.trace import traced
 from host_driver.transport import CommandTransport
+from host_driver.verbose import Told, Verbose
 
 if TYPE_CHECKING:
     from usb.backend import IBackend
@@ -170,6 +171,8 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
         backend: IBackend = InProcess([drive])
         if options.trace is not None:
             backend = traced(backend, options.trace, closing)
+        if options.on_exchange is not None:
+            backend = Told(backend, options.on_exchange)
         transport = transport_to(drive, backend)
         closing.callback(transport.close)
         if options.on_exchange is not None:

@@ -256,7 +256,12 @@ def test_trace_and_lines_are_written_as_asked(tmp_path: Path) -> None:
     attachment.transport.execute(TEST_UNIT_READY)
     attachment.close()
 
-    assert lines == ["TEST_UNIT_READY 000000000000: no data, GOOD"]
+    assert [line.split()[0] for line in lines] == [
+        "GET_DESCRIPTOR",
+        "GET_DESCRIPTOR",
+        "SET_CONFIGURATION",
+        "TEST_UNIT_READY",
+    ]
     assert (tmp_path / "drive.pcap").read_bytes()[20:24] == b"\xdc\x00\x00\x00"
 
 

@@ -1,4 +1,4 @@
-"""What a trace holds: a pcap that explains itself, payloads in memory, lines to read."""
+"""What a trace holds: a pcap that explains itself, and payloads in memory."""
 
 import errno
 from io import BytesIO
@@ -10,11 +10,11 @@ import usb.core
 
 from firmware_model.wire.bot import Csw, CswStatus
 from firmware_model.wire.function import BusEvent
-from hil_tests.ram_disk import INQUIRY, INQUIRY_DATA, UNKNOWN, RamDrive, read10, write10
+from hil_tests.ram_disk import INQUIRY, INQUIRY_DATA, RamDrive, read10, write10
 from host_driver.backends.in_process import InProcess
 from host_driver.bulk_only import BulkOnlyTransport
 from host_driver.errors import Disconnected
-from host_driver.trace import Recorded, TracedBackend, Verbose
+from host_driver.trace import Recorded, TracedBackend
 from host_driver.usbmon import status_of
 
 Packet = dict[str, object]
@@ -163,25 +163,6 @@ def test_recorded_payloads_are_what_crossed_the_bus() -> None:
 
     assert [len(payload) for payload in backend.payloads] == [31, 512, 13, 31, 512, 13]
     assert backend.payloads.count(secret) == 2
-
-
-def test_lines_tell_of_each_command_without_its_payload() -> None:
-    lines: list[str] = []
-    drive = RamDrive()
-    transport = Verbose(opened(InProcess([drive])), lines.append)
-    transport.execute(write10(0, 1), data_out=bytes(512))
-    transport.execute(read10(16, 1), data_in_length=512)
-    transport.execute(UNKNOWN)
-    drive.bus(BusEvent.DETACH)
-    with pytest.raises(Disconnected):
-        transport.execute(INQUIRY, data_in_length=36)
-
-    assert lines == [
-        "WRITE_10 2a000000000000000100: out 512 of 512, GOOD",
-        "READ_10 28000000001000000100: in 0 of 512, CHECK_CONDITION, ILLEGAL_REQUEST 21h/00h",
-        "1Fh 1f0000000000: no data, CHECK_CONDITION, ILLEGAL_REQUEST 20h/00h",
-        "INQUIRY 120000002400: Disconnected, command 12h: the drive is gone",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class OpenOptions:
     identity: str | None = None  # fingerprint of the identity key that is expected
     known_drives: Path | None = None  # file of pinned identities
     trace: Path | None = None  # pcap to write
-    on_exchange: Callable[[str], None] | None = None  # takes one line for each command
+    on_exchange: Callable[[str], None] | None = None  # takes one line for each exchange
     operator: Operator | None = None  # whose hands, where the scheme brings none itself
 
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from firmware_model.wire.sense import SenseKey
 from host_driver.errors import CommandRefused
-from host_driver.trace import command_name
 from host_driver.transport import DEFAULT_TIMEOUT_MS, CommandTransport, Completion, ScsiStatus
+from host_driver.verbose import command_name
 
 # Stands at the start of block 0 of a drive that was handed to sedlab to be overwritten.
 PROVISIONED_MARK: Final = b"SEDLAB TEST DRIVE\n"

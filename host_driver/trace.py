@@ -1,4 +1,4 @@
-"""What passed between host and drive: as a pcap file, as bytes in memory, as lines to read.
+"""What passed between host and drive: as a pcap file, or as bytes in memory.
 
 The pcap is what Linux's usbmon gives (link type 220, LINKTYPE_USB_LINUX_MMAPPED), with the
 descriptors up front, so that Wireshark decodes mass storage from the first packet on.
@@ -13,11 +13,7 @@ from typing import Any, BinaryIO
 from usb.backend import IBackend
 from usb.core import USBError
 
-from firmware_model.wire.scsi import Opcode
-from firmware_model.wire.sense import Sense
 from firmware_model.wire.usb import DescriptorType, Feature, Request, SetupPacket
-from host_driver.errors import DriveError
-from host_driver.transport import DEFAULT_TIMEOUT_MS, CommandTransport, Completion
 from host_driver.usbmon import TransferType, UsbmonFile, status_of, system_now_us
 
 Buffer = array  # of type code "B"
@@ -229,52 +225,3 @@ class Recorded(Forwarding):
         if bmRequestType & 0x80:
             self.payloads.append(data[:count].tobytes())
         return count
-
-
-class Verbose:
-    """A command transport that tells of each command in one line, without what it carries."""
-
-    def __init__(self, inner: CommandTransport, on_exchange: Callable[[str], None]) -> None:
-        self._inner = inner
-        self._tell = on_exchange
-
-    def execute(
-        self,
-        cdb: bytes,
-        data_out: bytes = b"",
-        data_in_length: int = 0,
-        timeout_ms: int = DEFAULT_TIMEOUT_MS,
-    ) -> Completion:
-        """Run the command and tell how it went."""
-        command = f"{command_name(cdb)} {cdb.hex()}"
-        try:
-            completion = self._inner.execute(cdb, data_out, data_in_length, timeout_ms)
-        except DriveError as error:
-            self._tell(f"{command}: {type(error).__name__}, {error}")
-            raise
-        if data_in_length:
-            moved = f"in {len(completion.data)} of {data_in_length}"
-        elif data_out:
-            moved = f"out {len(data_out) - completion.residue} of {len(data_out)}"
-        else:
-            moved = "no data"
-        sense = "" if completion.sense is None else f", {sense_text(completion.sense)}"
-        self._tell(f"{command}: {moved}, {completion.status.name}{sense}")
-        return completion
-
-    def close(self) -> None:
-        """Close the transport below."""
-        self._inner.close()
-
-
-def command_name(cdb: bytes) -> str:
-    """Return the standard's name of the command, or its opcode in hexadecimal."""
-    try:
-        return Opcode(cdb[0]).name
-    except ValueError:
-        return f"{cdb[0]:02X}h"
-
-
-def sense_text(sense: Sense) -> str:
-    """Return key, ASC and ASCQ as the standards write them."""
-    return f"{sense.key.name} {sense.asc:02X}h/{sense.ascq:02X}h"

@@ -23,8 +23,9 @@ from host_driver.attachment import Attachment, OpenOptions
 from host_driver.bulk_only import BulkOnlyTransport, failure
 from host_driver.errors import AccessDenied, DriveError, DriveInUse, NoBackend, NotFound
 from host_driver.interlock import Interlocked
-from host_driver.trace import Verbose, traced
+from host_driver.trace import traced
 from host_driver.transport import CommandTransport
+from host_driver.verbose import Told, Verbose
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ def attach(
         used = find_backend() if backend is None else backend
         if options.trace is not None:
             used = traced(used, options.trace, undo)
+        if options.on_exchange is not None:
+            used = Told(used, options.on_exchange)
         try:
             device, serial = _select(used, name)
             _free_of_kernel(device, name, root, undo)
