@@ -224,3 +224,51 @@ def test_full_disk_is_a_transport_error_and_the_drive_survives(
     assert '"message": "p.sed: File too large"' in full.stdout
     assert "Traceback" not in full.stderr
     assert run("info", "p.sed").status == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("command", ["info model:plain", "info model:plain --json", "--help"])
+def test_output_that_cannot_be_written_is_one_line(
+    shell: dict[str, str], tmp_path: Path, command: str
+) -> None:
+    line = f"exec sedlab {command} > /dev/full"
+    done = subprocess.run(
+        ["sh", "-c", line], env=shell, cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (2, "sedlab: No space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_trace_that_cannot_be_written_is_one_line(shell: dict[str, str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sedlab", "info", "model:plain", "--trace", "/dev/full"],
+        env=shell,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (2, "sedlab: No space left on device\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="redirections of a POSIX shell")
+@pytest.mark.parametrize("command", ["info", "read --count 1", "write"])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_may_be_closed(
+    shell: dict[str, str], tmp_path: Path, command: str, closed: str
+) -> None:
+    verb, *options = command.split()
+    line = " ".join(["exec sedlab", verb, "model:plain", *options, closed])
+    done = subprocess.run(
+        ["sh", "-c", line],
+        env=shell,
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr

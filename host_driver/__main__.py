@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,6 +84,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and end the process with its exit status."""
+    _fill_standard_streams()
     try:
         sys.exit(_run(arguments))
     except BrokenPipeError:
@@ -91,6 +93,17 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(REFUSED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _fill_standard_streams() -> None:
+    """Give each standard stream that the caller has closed the null device.
+
+    Otherwise the next file to be opened, a drive's perhaps, gets its number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(stream, mode, encoding="utf-8"))
 
 
 def _run(arguments: list[str] | None) -> int:
@@ -132,11 +145,12 @@ def _fail(kind: str, message: str, status: int, is_json: bool, **more: Any) -> i
     from host_driver.commands.shown import printable
 
     line = printable(" ".join(message.split()))
-    click.echo(f"sedlab: {line}", err=True)
-    if is_json:
-        import json
+    with suppress(OSError):  # what went wrong may be the output itself: the status still tells
+        click.echo(f"sedlab: {line}", err=True)
+        if is_json:
+            import json
 
-        click.echo(json.dumps({"error": kind, "message": line, **more}))
+            click.echo(json.dumps({"error": kind, "message": line, **more}))
     return status
 
 

@@ -57,7 +57,6 @@ class TracedBackend(Forwarding):
         """Close, and forget where the handle led."""
         self._places.pop(id(dev_handle), None)
         self.inner.close_device(dev_handle)
-        self._file.flush()
 
     def _enumerate(self, handle: Any, dev: Any, found: Any) -> None:
         wanted = [(DescriptorType.DEVICE, 0, 0, 18)]

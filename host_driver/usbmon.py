@@ -97,10 +97,6 @@ class UsbmonFile:
 
         return complete
 
-    def flush(self) -> None:
-        """Hand what was written to the operating system."""
-        self._stream.flush()
-
     def _packet(
         self,
         head: tuple[int, TransferType, int, tuple[int, int]],
