@@ -100,7 +100,7 @@ def load(path: Path) -> Content:
     """Return a file of the user's as content; raise ContentError where it can't serve."""
     try:
         if not path.is_file():
-            raise ContentError(f"{path}: no such file")
+            raise ContentError(f"{path}: {'not a' if path.exists() else 'no such'} file")
         if path.stat().st_size > CONTENT_BYTES_MAX:
             raise ContentError(f"{path}: content has at most {CONTENT_BYTES_MAX >> 20} MiB")
         data = path.read_bytes()

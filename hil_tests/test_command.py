@@ -1,6 +1,7 @@
 """The command as a person uses it: files of drives, PINs, exits and messages."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -296,6 +297,8 @@ def test_reset_code_is_told_although_the_identity_could_not_be_noted(run: Run) -
         (("info",), 2, "Missing argument 'TARGET' (see `sedlab info --help`)"),
         (("info", "model:native", "--pin", "1"), 2, "No such option"),
         (("unlock", "model:native"), 2, "no PIN"),
+        (("unlock", "model:native", "--pin-fd", "9" * 20), 2, "no number of one"),
+        (("evaluate", "model:native", "--content", os.devnull), 2, "not a file"),
     ],
 )
 def test_mistake_gets_one_line_that_says_what_is_wrong(

@@ -115,7 +115,7 @@ def test_file_that_could_not_be_found_again_is_refused(
 
 
 def test_folder_is_refused_as_content(tmp_path: Path) -> None:
-    with pytest.raises(ContentError, match="no such file"):
+    with pytest.raises(ContentError, match="not a file"):
         load(tmp_path)
 
 

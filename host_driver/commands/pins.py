@@ -73,6 +73,8 @@ def _line_of(fd: int) -> str:
                 raise click.UsageError(f"file descriptor {fd}: no line that could be a PIN")
     except OSError as refused:
         raise click.UsageError(f"file descriptor {fd}: {refused.strerror}") from None
+    except OverflowError:
+        raise click.UsageError(f"file descriptor {fd}: no number of one") from None
     if not line:
         raise click.UsageError(f"file descriptor {fd}: nothing came")
     return line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
