@@ -82,6 +82,7 @@ def new(
     from host_driver.errors import IdentityUnknown, TransportError
     from host_driver.known_drives import KnownDrives, default_path, fingerprint
 
+    file = Path(str(file).removeprefix("model:"))  # as it is named where it is a target
     if file.suffix != ".sed":
         raise click.UsageError(f"{file}: the name of a drive's file ends in .sed")
     changes = dict(_setting(each) for each in settings)

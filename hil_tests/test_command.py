@@ -334,6 +334,13 @@ def test_plus_in_a_path_begins_no_defect(run: Run) -> None:
     assert (plain.status, weak.status) == (0, 0)
 
 
+def test_new_takes_the_name_that_other_verbs_take(run: Run) -> None:
+    made = run("new", "model:n.sed", *FAST)
+
+    assert (made.status, Path("n.sed").exists()) == (0, True)
+    assert run("info", "model:n.sed").status == 0
+
+
 def test_existing_file_is_not_replaced(run: Run, drive: str) -> None:
     before = Path(drive).read_bytes()
 
