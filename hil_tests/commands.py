@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import date
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,14 +90,27 @@ def _evaluate_all(
     if len(targets) == 1:
         with _progress(targets[0]) as progress:
             return [_evaluate_one(*plan[0], progress)]
-    pool: Executor
-    with ProcessPoolExecutor(min(jobs, len(plan)), get_context("spawn")) as pool:
+    with _workers(min(jobs, len(plan))) as pool:
         running = {pool.submit(_evaluate_one, *each): each[0] for each in plan}
         done = []
         for future, url in running.items():
             done.append(future.result())
             click.echo(f"{url}: {done[-1].summary}", err=True)
         return done
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[Executor]:
+    """Processes that judge; whatever breaks this one off ends them too."""
+    pool = ProcessPoolExecutor(count, get_context("spawn"))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in active_children():  # they would go on with what waits in their queue
+            worker.terminate()
+        raise
+    pool.shutdown()
 
 
 def _evaluate_one(
@@ -238,7 +251,7 @@ def matrix(jobs: int, as_json: bool) -> None:
     from firmware_model.defects import DEFECTS
 
     found: dict[str, list[str]] = {}
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+    with _workers(jobs) as pool:
         running = {name: pool.submit(_broken_by, name) for name in DEFECTS}
         for name, future in running.items():
             found[name] = future.result()

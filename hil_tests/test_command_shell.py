@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -272,3 +273,24 @@ def test_streams_may_be_closed(
 
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX processes")
+def test_interrupted_evaluation_of_many_drives_ends_at_once(
+    shell: dict[str, str], tmp_path: Path
+) -> None:
+    judges = subprocess.Popen(
+        ["sedlab", "evaluate", *(["model:keypad"] * 5), "--jobs", "1"],
+        env=shell,
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    assert judges.stderr is not None and "scenarios" in judges.stderr.readline()
+    os.killpg(judges.pid, signal.SIGINT)
+    _, said = judges.communicate(timeout=20)
+
+    assert judges.returncode == 130
+    assert "Traceback" not in said
