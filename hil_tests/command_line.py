@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-VARIABLES = ("PIN_USER", "PIN_ADMIN", "NEW_PIN", "RESET_CODE")
+VARIABLES = ("PIN_USER", "PIN_ADMIN", "PIN_RECOVERY", "NEW_PIN", "RESET_CODE")
 FAST = ("--set", "pin.kdf_iterations=1")
 PATIENCE_S = 60  # for a process that shows nothing
 # The process becomes leader of a session whose terminal is its standard input.

@@ -197,3 +197,30 @@ def test_unattended_command_without_a_new_pin_changes_nothing(run: Run) -> None:
 
     assert (refused.status, "SEDLAB_NEW_PIN" in refused.err) == (2, True)
     assert state(run) == "factory"
+
+
+def test_recovery_pins_are_drawn_shown_and_each_opens_once(run: Run, made: dict[str, str]) -> None:
+    drawn = run("set-pin", "n.sed", "--role", "recovery", "--json", PIN_USER=PIN)
+    pins = json.loads(drawn.out)["pins"]
+    by = ("set-pin", "n.sed", "--as", "recovery")
+
+    first = run(*by, PIN_RECOVERY=pins[0], NEW_PIN=WRONG)
+    again = run(*by, PIN_RECOVERY=pins[0], NEW_PIN=PIN)
+
+    assert len(set(pins)) == 3
+    assert (first.status, first.out) == (0, "PIN of user set\n")
+    assert again.status == 1 and "wrong PIN" in again.err
+    assert run("unlock", "n.sed", PIN_USER=WRONG).status == 0
+    assert json.loads(run("info", "n.sed", "--json").out)["recovery_left"] == 2
+
+
+def test_recovery_serves_a_user_of_a_drive_that_has_a_pin(run: Run) -> None:
+    run("new", "n.sed", *FAST)
+    blank = run("set-pin", "n.sed", "--role", "recovery")
+    for_admin = run("set-pin", "n.sed", "--role", "admin", "--as", "recovery")
+    assert run("set-pin", "n.sed", NEW_PIN=PIN).status == 0
+    without = run("set-pin", "n.sed", "--as", "recovery", NEW_PIN=WRONG)
+
+    assert (blank.status, "nothing to recover" in blank.err) == (1, True)
+    assert (for_admin.status, "to no other role" in for_admin.err) == (2, True)
+    assert (without.status, "give SEDLAB_PIN_RECOVERY" in without.err) == (2, True)

@@ -97,7 +97,7 @@ def test_completion_prints_what_click_prints_on_its_own_call(
         ("sedlab info ./", {"./a.sed"}),
         ("sedlab info sub/", {"sub/b.sed"}),
         ("sedlab unlock a.sed --role ", {"user", "admin"}),
-        ("sedlab set-pin a.sed --role ", {"user", "admin", "duress"}),
+        ("sedlab set-pin a.sed --role ", {"user", "admin", "duress", "recovery"}),
         ("sedlab new x.sed --profile n", {"native"}),
         ("sedlab evaluate model:native model:k", {"model:keypad"}),
     ],

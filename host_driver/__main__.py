@@ -74,8 +74,8 @@ def cli() -> None:
 
     A TARGET is model:PROFILE, model:PROFILE+DEFECT, FILE.sed or usb:VID:PID[:SERIAL].
 
-    PINs are asked for on a terminal, or come by --pin-fd N or SEDLAB_PIN_USER, SEDLAB_PIN_ADMIN
-    and SEDLAB_NEW_PIN in the environment; never as an argument.
+    PINs are asked for on a terminal, or come by --pin-fd N or SEDLAB_PIN_USER, SEDLAB_PIN_ADMIN,
+    SEDLAB_PIN_RECOVERY and SEDLAB_NEW_PIN in the environment; never as an argument.
 
     Exits 0 when done, 1 when the drive refused or a property failed, 2 for wrong usage, and 3 when
     the drive was not reached or did not keep to the protocol.

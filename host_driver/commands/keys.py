@@ -20,7 +20,8 @@ from host_driver.errors import NoPin, NotSupported
 if TYPE_CHECKING:
     from host_driver.drive import Drive
 
-NEW_ROLES = ("user", "admin", "duress")
+NEW_ROLES = ("user", "admin", "duress", "recovery")
+OPENERS = (*ROLES, "recovery")
 
 
 @click.command()
@@ -58,29 +59,50 @@ def _opens_for_pin(function: F) -> F:
 
 @click.command("set-pin")
 @_opens_for_pin
-@click.option("--as", "opener", type=click.Choice(ROLES), help="Who opens the drive for it.")
+@click.option("--as", "opener", type=click.Choice(OPENERS), help="Who opens the drive for it.")
 @click.option("--new-pin-fd", type=int, metavar="N", help="Read the new PIN from there.")
 def set_pin(session: Session, opener: str | None, new_pin_fd: int | None) -> None:
     """Give a role a PIN: the first of a blank drive, or a new one.
 
     A drive that has PINs is opened first: by that role, or by whoever decides where the role has
-    no PIN yet.
+    no PIN yet. The drive draws the PINs of `--role recovery` itself, and shows them this once; one
+    of them, which then ends, gives a user who is blocked or forgot a new PIN: `--as recovery`.
     """
+    if opener == "recovery" and session.role != "user":
+        raise click.UsageError("a recovery PIN gives a new PIN to the user, and to no other role")
     with session.open() as drive:
         if drive.status() is None:
             raise NotSupported("the drive offers no PIN that sedlab knows")
         was_blank = drive.is_blank
-        if not was_blank:
-            session.unlock(drive, opener or _opener(session, drive))
-        drive.set_pin(new_pin(session.role, new_pin_fd), session.role)
-        lines = [f"PIN of {session.role} set"]
+        if was_blank and "recovery" in (session.role, opener):
+            raise NoPin("no PIN has been set yet: there is nothing to recover")
         document: dict[str, object] = {"set": session.role}
+        lines = [f"PIN of {session.role} set"]
+        if opener == "recovery":
+            _recover(session, drive, new_pin_fd)
+        else:
+            if not was_blank:
+                session.unlock(drive, opener or _opener(session, drive))
+            if session.role == "recovery":
+                document["pins"] = pins = drive.make_recovery_pins()
+                lines = [f"recovery PIN {at}  {pin}" for at, pin in enumerate(pins, 1)]
+                lines.append("Each opens once. They are shown this once: keep them apart.")
+            else:
+                drive.set_pin(new_pin(session.role, new_pin_fd), session.role)
         if was_blank and drive.dialect == "native":
             from host_driver.known_drives import fingerprint
 
             document["identity"] = shown = fingerprint(drive.identity())
             lines.append(f"identity {shown}")
         session.show(document, lines)
+
+
+def _recover(session: Session, drive: Drive, new_pin_fd: int | None) -> None:
+    """Give the user a new PIN by a recovery PIN."""
+    pin = entered_pin("recovery", session.pin_fd)
+    if pin is None:
+        raise click.UsageError("no PIN: give SEDLAB_PIN_RECOVERY or --pin-fd N")
+    drive.recover(pin, new_pin("user", new_pin_fd))
 
 
 def _opener(session: Session, drive: Drive) -> str:
