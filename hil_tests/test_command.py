@@ -53,9 +53,9 @@ def test_wrong_pins_to_the_limit_leave_noise_and_signed_evidence(run: Run, drive
     run("write", drive, "data", PIN_USER=PIN)
     for left in range(9, -1, -1):
         unit = "try" if left == 1 else "tries"
-        assert (
-            run("unlock", drive, PIN_USER=WRONG).err == f"sedlab: wrong PIN, {left} {unit} left\n"
-        )
+        last = "" if left else "; the drive is now erased"
+        said = f"sedlab: wrong PIN, {left} {unit} left{last}\n"
+        assert run("unlock", drive, PIN_USER=WRONG).err == said
 
     info = json.loads(run("info", drive, "--json").out)
     log = run("log", drive, "--verify", "--json")

@@ -137,7 +137,8 @@ def _run(arguments: list[str] | None) -> int:
     except DriveError as wrong:
         tries_left = getattr(wrong, "tries_left", None)
         more = {} if tries_left is None else {"tries_left": tries_left}
-        return _fail(type(wrong).__name__, str(wrong), wrong.exit_status, is_json, **more)
+        message = "; ".join((str(wrong), *getattr(wrong, "__notes__", ())))
+        return _fail(type(wrong).__name__, message, wrong.exit_status, is_json, **more)
 
 
 def _fail(kind: str, message: str, status: int, is_json: bool, **more: Any) -> int:

@@ -32,7 +32,7 @@ def unlock(session: Session) -> None:
         pin = entered_pin(session.role, session.pin_fd)
         if pin is None:
             raise click.UsageError(f"no PIN: give SEDLAB_PIN_{session.role.upper()} or --pin-fd N")
-        drive.unlock(pin, session.role)
+        session.try_pin(drive, pin, session.role)
         said = "unlocked"
         stays_open = not session.target.startswith("model:")
         if not stays_open:

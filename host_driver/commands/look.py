@@ -219,7 +219,7 @@ def _kept(session: Session, drive: Drive) -> AttemptLog | None:
     pin = entered_pin(session.role, session.pin_fd, is_optional=True)
     if pin is None:
         return None
-    drive.unlock(pin, session.role)
+    session.try_pin(drive, pin, session.role)
     return drive.log()
 
 

@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 
 from host_driver.commands.pins import entered_pin, given_pin, is_attended
 from host_driver.commands.shown import printable
-from host_driver.errors import Erased, Locked, NoPin, SelfTestFailed
+from host_driver.errors import Erased, Locked, NoPin, SelfTestFailed, WrongPin
 
 if TYPE_CHECKING:
     from firmware_model.wire.native import State
@@ -104,7 +104,17 @@ class Session:
             pin = entered_pin(role, None)
         if pin is None:
             raise Locked(f"the drive is locked: give SEDLAB_PIN_{role.upper()}")
-        drive.unlock(pin, role)
+        self.try_pin(drive, pin, role)
+
+    def try_pin(self, drive: Drive, pin: str, role: str) -> None:
+        """Unlock with a PIN; where none is left after a wrong one, note what the drive is now."""
+        try:
+            drive.unlock(pin, role)
+        except WrongPin as wrong:
+            status = drive.status() if wrong.tries_left == 0 else None
+            if status is not None:
+                wrong.add_note(f"the drive is now {status.state.name.lower()}")
+            raise
 
     def show(self, document: dict[str, Any], lines: list[str]) -> None:
         """Print a result: a JSON document for a program, lines for a person."""
