@@ -4,7 +4,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= python3
 REPORT ?= sedlab-report
 
-.PHONY: help setup check test test-wheel evaluate bench matrix hooks clean
+.PHONY: help setup check test test-wheel evaluate bench vectors matrix hooks clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -42,6 +42,9 @@ matrix: $(STAMP) ## which property finds which defect
 bench: $(STAMP) ## every benchmark, each beside its rival
 	@for each in hil_tests/bench_*.py; do \
 		$(BIN)/python -m hil_tests.$$(basename $$each .py) || exit 1; done
+
+vectors: $(STAMP) ## cases of the published vectors: how many ran, how many passed
+	$(BIN)/python -m hil_tests.vectors
 
 hooks: $(STAMP) ## have git run the checks before each commit
 	git config core.hooksPath .hooks
