@@ -197,6 +197,18 @@ def test_answers_are_cut_to_the_allocation_length(opened: Unit) -> None:
         assert len(opened.run(scsi.RequestSense(min(length, 18)))) == min(length, 18)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("command", "length"), [
+    (scsi.Inquiry(255), 36), (scsi.Inquiry(8), 8), (scsi.Inquiry(255, 0xB2), 8),
+    (scsi.ReadCapacity(), 8), (scsi.ReadCapacity(16, 255), 32), (scsi.ReportLuns(256), 16),
+    (scsi.ReadFormatCapacities(252), 12), (scsi.ModeSense(0x08, 192), 24),
+    (scsi.Inquiry(255, 0xC0), 0),
+])  # fmt: skip
+def test_command_moves_what_it_has_to_say_and_not_its_allocation_length(
+    opened: Unit, command: scsi.Command, length: int
+) -> None:
+    assert opened.unit.transfer(command.encode()).length == length
+
+
 def test_vital_product_data_names_its_pages(opened: Unit) -> None:
     listed = opened.run(scsi.Inquiry(255, 0x00))
     assert isinstance(listed, bytes)

@@ -74,6 +74,14 @@ _MEDIUM: Final = (
     scsi.FormatUnit,
     scsi.Sanitize,
 )
+# Commands whose answer can be made twice: an allocation length is no more than an upper bound.
+_CONSTANT: Final = (
+    scsi.Inquiry,
+    scsi.ModeSense,
+    scsi.ReadFormatCapacities,
+    scsi.ReadCapacity,
+    scsi.ReportLuns,
+)
 
 
 class LogicalUnit:
@@ -135,7 +143,13 @@ class LogicalUnit:
         if cdb and cdb[0] >= VENDOR_SPECIFIC:
             return scsi.Transfer(None, None)
         command = self._decoded(cdb)
-        return scsi.NOTHING if isinstance(command, Sense) else cdbs.transfer_of(command)
+        if isinstance(command, Sense):
+            return scsi.NOTHING
+        if isinstance(command, _CONSTANT):  # what it has to say, not the room that there is
+            return scsi.Transfer(
+                scsi.Direction.IN, len(self._run[type(command)](command, b"").data)
+            )
+        return cdbs.transfer_of(command)
 
     def execute(self, cdb: bytes, data_out: bytes) -> Reply:
         """Run one command; its sense data is kept for REQUEST SENSE."""
