@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 from firmware_model.wire import scsi
 from firmware_model.wire.capacity import ASK_16, Capacity
 from firmware_model.wire.codec import DecodeError
-from firmware_model.wire.inquiry import StandardInquiry, VpdPage
+from firmware_model.wire.inquiry import StandardInquiry
 from firmware_model.wire.mode import ALL_PAGES, ModeParameters
 from firmware_model.wire.security import SecurityProtocol, SupportedProtocols
 from firmware_model.wire.sense import (
@@ -64,14 +64,6 @@ class ScsiDisk:
         """Return who made the drive."""
         data = self.command(scsi.Inquiry(36).encode(), data_in_length=36)
         return _decoded(StandardInquiry.decode(data) if len(data) == 36 else None, data, 36)
-
-    def unit_serial(self) -> str:
-        """Return the unit serial number (VPD page 80h)."""
-        data = self.command(scsi.Inquiry(252, 0x80).encode(), data_in_length=252)
-        try:
-            return VpdPage.decode(data).payload.decode("ascii", "replace").strip()
-        except DecodeError as wrong:
-            raise ProtocolError(f"VPD page 80h: {wrong}") from wrong
 
     def test_unit_ready(self) -> Sense | None:
         """Return why the medium is not ready; None when it is."""

@@ -90,7 +90,6 @@ def _information(descriptors: bytes) -> int | None:
 
 
 NO_SENSE: Final = Sense(SenseKey.NO_SENSE, 0x00, 0x00)
-BECOMING_READY: Final = Sense(SenseKey.NOT_READY, 0x04, 0x01)
 LOCKED: Final = Sense(SenseKey.NOT_READY, 0x3A, 0x00)  # medium not present
 WRITE_ERROR: Final = Sense(SenseKey.MEDIUM_ERROR, 0x0C, 0x00)
 UNRECOVERED_READ: Final = Sense(SenseKey.MEDIUM_ERROR, 0x11, 0x00)
@@ -99,7 +98,6 @@ PARAMETER_LIST_LENGTH_ERROR: Final = Sense(SenseKey.ILLEGAL_REQUEST, 0x1A, 0x00)
 INVALID_OPCODE: Final = Sense(SenseKey.ILLEGAL_REQUEST, 0x20, 0x00)
 LBA_OUT_OF_RANGE: Final = Sense(SenseKey.ILLEGAL_REQUEST, 0x21, 0x00)
 INVALID_FIELD_IN_CDB: Final = Sense(SenseKey.ILLEGAL_REQUEST, 0x24, 0x00)
-LUN_NOT_SUPPORTED: Final = Sense(SenseKey.ILLEGAL_REQUEST, 0x25, 0x00)
 INVALID_FIELD_IN_PARAMETERS: Final = Sense(SenseKey.ILLEGAL_REQUEST, 0x26, 0x00)
 COMMAND_SEQUENCE_ERROR: Final = Sense(SenseKey.ILLEGAL_REQUEST, 0x2C, 0x00)
 SAVING_NOT_SUPPORTED: Final = Sense(SenseKey.ILLEGAL_REQUEST, 0x39, 0x00)
