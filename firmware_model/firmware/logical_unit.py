@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from firmware_model.firmware import commands
 from firmware_model.firmware.controllers import Controller
 from firmware_model.firmware.medium import MediumError, Unreadable
 from firmware_model.wire import buffer, mode, scsi
@@ -54,34 +55,6 @@ class Reply:
 
 
 DONE: Final = Reply()
-# Commands that neither wait for nor report a unit attention (SPC-4 5.6; SECURITY PROTOCOL too,
-# so that a drive can be opened before the host has heard that it was switched on).
-_HEEDLESS: Final = (
-    scsi.Inquiry,
-    scsi.ReportLuns,
-    scsi.RequestSense,
-    scsi.SecurityProtocolIn,
-    scsi.SecurityProtocolOut,
-)
-_MEDIUM: Final = (
-    scsi.TestUnitReady,
-    scsi.ReadCapacity,
-    scsi.Read,
-    scsi.Write,
-    scsi.Unmap,
-    scsi.Verify,
-    scsi.SynchronizeCache,
-    scsi.FormatUnit,
-    scsi.Sanitize,
-)
-# Commands whose answer can be made twice: an allocation length is no more than an upper bound.
-_CONSTANT: Final = (
-    scsi.Inquiry,
-    scsi.ModeSense,
-    scsi.ReadFormatCapacities,
-    scsi.ReadCapacity,
-    scsi.ReportLuns,
-)
 
 
 class LogicalUnit:
@@ -145,7 +118,7 @@ class LogicalUnit:
         command = self._decoded(cdb)
         if isinstance(command, Sense):
             return scsi.NOTHING
-        if isinstance(command, _CONSTANT):  # what it has to say, not the room that there is
+        if isinstance(command, commands.CONSTANT):  # what it has to say, not the room that there is
             return scsi.Transfer(
                 scsi.Direction.IN, len(self._run[type(command)](command, b"").data)
             )
@@ -172,14 +145,14 @@ class LogicalUnit:
     def _decoded(self, cdb: bytes) -> scsi.Command | Sense:
         """Decode once for `transfer` and `execute`."""
         if cdb != self._last_cdb:
-            self._last_cdb, self._last_command = cdb, _within_limits(cdbs.decode_cdb(cdb))
+            self._last_cdb, self._last_command = cdb, commands.within_limits(cdbs.decode_cdb(cdb))
         return self._last_command
 
     def _obey(self, command: scsi.Command, data_out: bytes) -> Reply:
         kind = type(command)
-        if self._attentions and kind not in _HEEDLESS:
+        if self._attentions and kind not in commands.HEEDLESS:
             return Reply(sense=self._attentions.pop(0))
-        if kind in _MEDIUM:
+        if kind in commands.MEDIUM:
             refusal = self._not_ready()
             if refusal is not None:
                 return Reply(sense=refusal)
@@ -356,12 +329,3 @@ class LogicalUnit:
 
     def _activate(self, command: buffer.ActivateMicrocode, data_out: bytes) -> Reply:
         return Reply(sense=self._controller.activate())
-
-
-def _within_limits(command: scsi.Command | Sense) -> scsi.Command | Sense:
-    """Refuse what moves more blocks than the Block Limits page allows (SBC-3 6.6.3)."""
-    match command:
-        case scsi.Read() | scsi.Write() | scsi.Verify(compares=True):
-            if command.block_count > scsi.TRANSFER_BLOCKS_MAX:
-                return INVALID_FIELD_IN_CDB
-    return command
