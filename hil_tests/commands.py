@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import date
 from multiprocessing import active_children, get_context
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import click
 from host_driver.commands.options import TargetType
 
 if TYPE_CHECKING:
-    from hil_tests.evaluate import Progress
+    from hil_tests.progress import Progress
     from hil_tests.report.values import Evaluation
 
 DEPTHS = ("survey", "quick", "standard", "deep")
@@ -85,24 +86,45 @@ def _evaluate_all(
     targets: tuple[str, ...], depth: str, jobs: int, content: Path | None, out: Path
 ) -> list[Evaluation]:
     """Judge each target, several at a time where there are several."""
+    from hil_tests import progress
+
     today = date.today().isoformat()  # noqa: DTZ011 - the day where the report is written
     plan = [(url, depth, content, out, today) for url in targets]
-    if len(targets) == 1:
-        with _progress(targets[0]) as progress:
-            return [_evaluate_one(*plan[0], progress)]
-    with _workers(min(jobs, len(plan))) as pool:
-        running = {pool.submit(_evaluate_one, *each): each[0] for each in plan}
-        done = []
-        for future, url in running.items():
-            done.append(future.result())
-            click.echo(f"{url}: {done[-1].summary}", err=True)
-        return done
+    with progress.shown(targets) as show:
+        if len(targets) == 1:
+            return [_evaluate_one(*plan[0], progress.of(targets[0], show))]
+        news: SimpleQueue[tuple[str, str, int, int]] = get_context("spawn").SimpleQueue()
+        with _workers(min(jobs, len(plan)), _tell_by, news) as pool:
+            running = [pool.submit(_evaluate_one, *each) for each in plan]
+            while not all(future.done() for future in running):
+                wait(running, timeout=0.1)
+                while not news.empty():
+                    show(*news.get())
+            return [future.result() for future in running]
+
+
+_news: SimpleQueue[tuple[str, str, int, int]] | None = None  # of a worker, to whoever started it
+
+
+def _tell_by(news: SimpleQueue[tuple[str, str, int, int]]) -> None:
+    global _news
+    _news = news
+
+
+def _tell(url: str) -> Progress:
+    def tell(doing: str, done: int, of: int) -> None:
+        if _news is not None:
+            _news.put((url, doing, done, of))
+
+    return tell
 
 
 @contextmanager
-def _workers(count: int) -> Iterator[Executor]:
+def _workers(
+    count: int, begin: Callable[..., None] | None = None, *args: Any
+) -> Iterator[Executor]:
     """Processes that judge; whatever breaks this one off ends them too."""
-    pool = ProcessPoolExecutor(count, get_context("spawn"))
+    pool = ProcessPoolExecutor(count, get_context("spawn"), begin, args)
     try:
         yield pool
     except BaseException:
@@ -124,39 +146,9 @@ def _evaluate_one(
     from hil_tests.evaluate import evaluate as run
     from hil_tests.report.writers import folder_name
 
-    shown = progress or _lines(url)
     traces = out / "traces" / folder_name(url)
-    return run(_target(url, content), depth=depth, date=today, traces=traces, progress=shown)
-
-
-@contextmanager
-def _progress(url: str) -> Iterator[Progress]:
-    """A bar on a terminal, a line for each thing that is done otherwise."""
-    if not sys.stderr.isatty():
-        yield _lines(url)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<60}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(url)
-
-        def show(doing: str, done: int, of: int) -> None:
-            bar.update(task, description=doing, completed=done, total=of)
-
-        yield show
-
-
-def _lines(url: str) -> Progress:
-    said: set[str] = set()
-
-    def show(doing: str, done: int, of: int) -> None:
-        if doing not in said:
-            said.add(doing)
-            click.echo(f"{url}: {doing}", err=True)
-
-    return show
+    told = progress or _tell(url)
+    return run(_target(url, content), depth=depth, date=today, traces=traces, progress=told)
 
 
 @click.command()

@@ -7,7 +7,7 @@ breaks is shortened until no step can go, run once more with a trace, and named 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from hil_tests.bench.bench import Bench
 from hil_tests.content import pins_in
 from hil_tests.machines import search
 from hil_tests.power import sweep_all
+from hil_tests.progress import Progress
 from hil_tests.properties import BY_ID, PROPERTIES
 from hil_tests.properties.base import Property
 from hil_tests.report.values import Evaluation, Finding, Outcome, Verdict
@@ -36,8 +37,6 @@ EXAMPLES: Final = {"survey": 0, "quick": 60, "standard": 600, "deep": 20_000}
 DEPTHS: Final = tuple(EXAMPLES)
 SEARCHES_MAX: Final = 6  # times the machine goes on after a property broke
 FINDINGS_MAX: Final = 3  # of one property: the shortest
-
-Progress = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
 
 
 @dataclass
