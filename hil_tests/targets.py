@@ -27,7 +27,7 @@ from firmware_model.firmware.layout import Layout
 from firmware_model.firmware.parts import ERRORS_OF_CODE, PartClass, PartError, check_fit, part_for
 from firmware_model.hardware.entropy import NoiseSource, SeededNoise
 from firmware_model.hardware.sedfile import SedFile, SedFileError, SedFileInUse
-from firmware_model.wire.function import Handshake
+from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.usb import SetupPacket
 from host_driver.attachment import Attachment, OpenOptions
 from host_driver.backends.in_process import InProcess
@@ -197,6 +197,18 @@ class FileDrive(EmulatedDrive):
     def press(self, text: str) -> None:
         with self._alive():
             super().press(text)
+
+    def advance(self, us: int) -> None:
+        with self._alive():
+            super().advance(us)
+
+    def leds(self) -> dict[str, str]:
+        with self._alive():
+            return super().leds()
+
+    def _bus(self, event: BusEvent) -> None:
+        with self._alive():
+            super()._bus(event)
 
     def control(self, setup: SetupPacket, data: bytes = b"") -> bytes | int | Handshake:
         with self._alive():

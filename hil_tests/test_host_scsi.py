@@ -1,9 +1,12 @@
 """SCSI as the driver speaks it: pieces, unit attentions, and refusals as exceptions."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
+from firmware_model.wire.native import PROTOCOL
+from firmware_model.wire.security import SupportedProtocols
 from firmware_model.wire.sense import (
     ACCESS_NOT_AUTHORIZED,
     INVALID_FIELD_IN_CDB,
@@ -15,6 +18,8 @@ from firmware_model.wire.sense import (
     WRITE_PROTECTED,
     Sense,
 )
+from host_driver.attachment import Attachment
+from host_driver.drive import Drive
 from host_driver.errors import (
     CommandRefused,
     DriveError,
@@ -24,6 +29,7 @@ from host_driver.errors import (
     SelfTestFailed,
     ShortData,
 )
+from host_driver.known_drives import IdentityCheck, KnownDrives
 from host_driver.scsi import MAX_ATTENTIONS, ScsiDisk
 from host_driver.transport import DEFAULT_TIMEOUT_MS, Completion, ScsiStatus
 
@@ -141,3 +147,14 @@ def test_capacity_of_a_large_drive_is_asked_for_again() -> None:
 
     assert asker.capacity() == ((1 << 33) + 1, 512)
     assert [cdb[0] for cdb, _, _ in asked.asked] == [0x25, 0x9E]
+
+
+@pytest.mark.parametrize("status", [b"no status of ours", INVALID_FIELD_IN_CDB])
+def test_drive_with_another_vendors_protocol_of_that_number_is_an_ordinary_one(
+    status: bytes | Sense,
+) -> None:
+    listed = SupportedProtocols((0, PROTOCOL)).encode()
+    attachment = Attachment(Scripted([listed, status]), None, True, "A1", False, lambda: None)
+    check = IdentityCheck("A1", KnownDrives(Path("nowhere")), is_trusted=False)
+
+    assert Drive(attachment, check, bytes).dialect == "none"

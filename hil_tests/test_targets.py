@@ -1,5 +1,7 @@
 """Names of model drives: profiles, defects, files, and parts of the user's own."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,31 @@ def test_part_that_raises_is_a_finding_and_no_traceback(tmp_path: Path) -> None:
 
     assert failure is not None
     assert "crashed the firmware: RuntimeError: out of paper" in failure.said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes there")
+@pytest.mark.parametrize("event", ["unplug()", "advance(10**12)", "bus(BusEvent.RESET)"])
+def test_event_that_a_full_disk_keeps_from_the_log_is_a_transport_error(
+    tmp_path: Path, event: str
+) -> None:
+    script = f"""
+import resource
+from firmware_model.wire.function import BusEvent
+from hil_tests.commands_new import new
+from host_driver import TransportError, open_drive
+new(["a.sed", "--profile", "native", "--set", "pin.kdf_iterations=1"], standalone_mode=False)
+with open_drive("model:a.sed") as drive:
+    drive.set_pin("8402957136")
+    drive.unlock("8402957136")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+    try:
+        drive.operator.{event}
+    except TransportError as error:
+        print("told:", error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert "told: a.sed: File too large" in done.stdout, done.stderr

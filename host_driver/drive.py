@@ -240,7 +240,11 @@ class Drive:
             listed = ()
         if PROTOCOL not in listed:
             return PlainDialect(self.disk)
-        if read_status(self.disk).entry is Entry.KEYPAD:
+        try:
+            status = read_status(self.disk)
+        except (CommandRefused, ProtocolError):  # a vendor's own protocol of that number
+            return PlainDialect(self.disk)
+        if status.entry is Entry.KEYPAD:
             return KeypadDialect(self.disk, self._attachment.operator)
         return NativeDialect(self.disk, self._draw, self._check)
 
