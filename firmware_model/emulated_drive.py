@@ -126,8 +126,11 @@ class EmulatedDrive:
         parts: Mapping[str, PartClass] | None = None,
         kdf_iterations: int | None = None,
     ) -> "EmulatedDrive":
-        """Make a fresh drive in memory, without power; its reset code is that of `manufacture`."""
-        made = manufacture(profile, noise.copy())
+        """Make a fresh drive in memory, without power; its reset code is that of `manufacture`.
+
+        It goes on with the noise behind that which its identity was drawn from.
+        """
+        made = manufacture(profile, noise)
         geometry = Layout.of(profile.policy).geometry
         endurance = profile.policy.flash.endurance
         board = Board.in_memory(
