@@ -126,6 +126,8 @@ VERBS: dict[str, Verb] = {
     "update_swapped": Verb((IMAGE,), "give the drive an image, and alter what is staged of it"),
     "tamper_firmware": Verb((), "alter the firmware in flash, with supply off"),
     "search_flash": Verb((), "search a dump of the flash for content, PINs and keys"),
+    "open_remnants": Verb((), "try all wrapped keys of the dumps with all the element still holds"),
+    "wear_out_keys": Verb((), "age the blocks of the wrapped keys until their next erase fails"),
     "search_bus": Verb((), "search the bus trace for PINs and keys"),
     "inspect_cipher": Verb((), "write equal and related sectors and compare them in flash"),
     "reprovision": Verb((Number("units", 2, 4096),), "provision units and compare their keys"),

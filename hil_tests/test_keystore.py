@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_model.firmware.keystore import BLOCKS, KeyRecord, KeyStore
+from firmware_model.firmware.reference import RecordsAlone
 from firmware_model.hardware.cells import MemoryCells
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import Slot
@@ -24,7 +25,7 @@ class Flash:
         self.nand = Nand(shape, MemoryCells(), self.supply, Clock(), Timing())
 
     def mounted(self, epoch: int = 0) -> KeyStore:
-        return KeyStore(self.nand, 0, epoch)
+        return KeyStore(self.nand, 0, epoch, RecordsAlone())
 
 
 def record(slot: Slot, generation: int, epoch: int = 0) -> KeyRecord:

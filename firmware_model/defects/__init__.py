@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from firmware_model.defects import access, attempts, keys, media, update
+from firmware_model.defects import access, attempts, forensics, keys, media, update
 from firmware_model.defects.defect import Defect
 
 DEFECTS: Final[dict[str, Defect]] = {
     defect.name: defect
-    for room in (attempts, keys, media, access, update)
+    for room in (attempts, keys, forensics, media, access, update)
     for defect in room.DEFECTS
 }
 

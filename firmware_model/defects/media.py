@@ -1,5 +1,6 @@
 """Defects of the data area: what stands in flash, and what is lost from it."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -7,8 +8,10 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB
 
 from firmware_model.defects.defect import Defect
-from firmware_model.firmware.sector_cipher import SECTOR_BYTES, SectorCipher
+from firmware_model.firmware.sector_cipher import SECTOR_BYTES, SectorCipher, XtsSectors
 from firmware_model.firmware.volume import Volume
+
+PAGE_SECTORS: Final = 8
 
 
 class _Ecb:
@@ -33,6 +36,42 @@ class _ConstantIv:
     def decrypt(self, lba: int, data: bytes) -> bytes:
         parts = (data[at : at + SECTOR_BYTES] for at in range(0, len(data), SECTOR_BYTES))
         return b"".join(self._cipher.decryptor().update(part) for part in parts)
+
+
+class _PredictableIv:
+    def __init__(self, mek: bytes) -> None:
+        self._key = AES(mek[:32])
+
+    def encrypt(self, lba: int, data: bytes) -> bytes:
+        return b"".join(
+            Cipher(self._key, CBC(iv)).encryptor().update(part) for iv, part in _units(lba, data)
+        )
+
+    def decrypt(self, lba: int, data: bytes) -> bytes:
+        return b"".join(
+            Cipher(self._key, CBC(iv)).decryptor().update(part) for iv, part in _units(lba, data)
+        )
+
+
+class _TweakInPage:
+    def __init__(self, mek: bytes) -> None:
+        self._sectors = XtsSectors(mek)
+
+    def encrypt(self, lba: int, data: bytes) -> bytes:
+        return b"".join(
+            self._sectors.encrypt(iv[0] % PAGE_SECTORS, part) for iv, part in _units(lba, data)
+        )
+
+    def decrypt(self, lba: int, data: bytes) -> bytes:
+        return b"".join(
+            self._sectors.decrypt(iv[0] % PAGE_SECTORS, part) for iv, part in _units(lba, data)
+        )
+
+
+def _units(lba: int, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Give each sector behind its address, 16 bytes, least significant first."""
+    for at in range(0, len(data), SECTOR_BYTES):
+        yield (lba + at // SECTOR_BYTES).to_bytes(16, "little"), data[at : at + SECTOR_BYTES]
 
 
 class _Xor:
@@ -65,6 +104,20 @@ class ConstantIv:
 
     def sectors(self, mek: bytes) -> SectorCipher:
         return _ConstantIv(mek)
+
+
+class PredictableIv:
+    """AES-CBC whose IV is the address of the sector."""
+
+    def sectors(self, mek: bytes) -> SectorCipher:
+        return _PredictableIv(mek)
+
+
+class TweakInPage:
+    """XTS whose tweak is the place of the sector in its page."""
+
+    def sectors(self, mek: bytes) -> SectorCipher:
+        return _TweakInPage(mek)
 
 
 class XorPad:
@@ -128,6 +181,20 @@ DEFECTS: Final = (
         "Equal sectors are equal in flash.",
         "Eyedisk and others; IEEE 1619 on why the tweak is the address",
         {"cipher": ConstantIv},
+        "ciphertext-has-no-structure",
+    ),
+    Defect(
+        "predictable-iv",
+        "The IV of a sector is its address, so that chosen data cancels it.",
+        "Nitrokey Storage, Cure53 NK-01-004, 2015",
+        {"cipher": PredictableIv},
+        "ciphertext-has-no-structure",
+    ),
+    Defect(
+        "same-tweak-everywhere",
+        "The tweak of XTS begins anew in each page: equal pages are equal in flash.",
+        "P. Rogaway, Evaluation of some blockcipher modes of operation, 2011; IEEE 1619",
+        {"cipher": TweakInPage},
         "ciphertext-has-no-structure",
     ),
     Defect(

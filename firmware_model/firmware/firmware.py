@@ -70,7 +70,7 @@ class Firmware:
         self._draw_first()
         element.power_on(parts.counter)
         epoch = element.state.epoch
-        self._store = KeyStore(nand, 0, epoch)
+        self._store = KeyStore(nand, 0, epoch, parts.storing)
         self.log = attempt_log.AttemptLog(
             nand, layout.log_block, policy.log_records, element, clock
         )

@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass
 from struct import Struct
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Protocol, Self
 
 from firmware_model.firmware.record_ring import SPARE_BLOCKS, RecordRing
 from firmware_model.hardware.element_state import Slot
@@ -53,11 +53,32 @@ class KeyRecord:
         return cls(Slot(slot), generation, epoch, salt, page[cls.HEAD.size : end])
 
 
+class KeyArea(Protocol):
+    """The blocks of the wrapped keys, as the part that fills them may use them."""
+
+    def append(self, data: bytes, spare: bytes | None = None) -> None:
+        """Program the next page: a record or, with `spare`, its 32 bytes beside any data."""
+        ...
+
+    def wipe(self) -> None:
+        """Erase every good block."""
+        ...
+
+
+class KeyStoring(Protocol):
+    """What a wrapped key leaves in flash, and what an erase leaves of it."""
+
+    def store(self, area: KeyArea, record: bytes) -> None: ...
+
+    def wipe(self, area: KeyArea) -> None: ...
+
+
 class KeyStore:
     """The records of this epoch, each in two pages; all of them stand in the open block."""
 
-    def __init__(self, nand: Nand, first_block: int, epoch: int) -> None:
+    def __init__(self, nand: Nand, first_block: int, epoch: int, storing: KeyStoring) -> None:
         self._nand = nand
+        self._storing = storing
         self._ring = RecordRing(nand, first_block, BLOCKS, _KIND)
         self._epoch = epoch
         self._records: dict[tuple[Slot, int], KeyRecord] = {}
@@ -83,17 +104,17 @@ class KeyStore:
         while (lacking := self._lacking()) is not None:
             before = self._ring.open_block
             data = self._records[lacking].encode()
-            self._ring.append(_KIND, lacking[1], data, "wrapped key", "key block")
+            self._storing.store(_Area(self._ring, lacking[1]), data)
             if self._ring.open_block != before:
                 self._copies.clear()
             self._copies[lacking] += 1
 
     def wipe(self, epoch: int) -> None:
-        """Erase every good block and begin another epoch."""
+        """Leave nothing in good blocks and begin another epoch."""
         self._records = {}
         self._copies.clear()
         self._epoch = epoch
-        self._ring.wipe("key block")
+        self._storing.wipe(_Area(self._ring, epoch))
 
     def _lacking(self) -> tuple[Slot, int] | None:
         """Return what has not two copies in the open block, the last one begun."""
@@ -105,3 +126,17 @@ class KeyStore:
             key = (record.slot, record.generation)
             self._records[key] = record
             self._copies[key] += self._ring.block_of(page) == self._ring.open_block
+
+
+class _Area:
+    """The ring as the storing part sees it (KeyArea), for one record."""
+
+    def __init__(self, ring: RecordRing, number: int) -> None:
+        self._ring = ring
+        self._number = number
+
+    def append(self, data: bytes, spare: bytes | None = None) -> None:
+        self._ring.append(_KIND, self._number, data, "wrapped key", "key block", spare)
+
+    def wipe(self) -> None:
+        self._ring.wipe("key block")

@@ -40,3 +40,13 @@ class Layout:
         return cls(
             geometry, keystore.BLOCKS, firmware_block, data_block, data_blocks, logical_pages
         )
+
+    @property
+    def areas(self) -> dict[str, range]:
+        """The blocks of each area, by the name of what it holds."""
+        return {
+            "keys": range(self.log_block),
+            "log": range(self.log_block, self.firmware_block),
+            "firmware": range(self.firmware_block, self.data_block),
+            "data": range(self.data_block, self.geometry.block_count),
+        }

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, Final, Protocol, get_type_hints
 
 from firmware_model.firmware.image_check import UpdateRules
+from firmware_model.firmware.keystore import KeyStoring
 from firmware_model.firmware.sector_cipher import SectorCipher
 from firmware_model.firmware.volume import Volume
 from firmware_model.hardware.secure_element import AttemptCounter
@@ -273,6 +274,7 @@ class Parts:
     stretching: Stretching
     derivation: KeyDerivation
     wrapping: KeyWrapping
+    storing: KeyStoring
     cipher: MediaCipher
     key_source: KeySource
     vault: KeyVault

@@ -53,16 +53,27 @@ class RecordRing:
                 self._left = self._block_pages - index - 1
         return found
 
-    def append(self, kind: int, number: int, data: bytes, purpose: str, erased: str) -> int:
+    def append(
+        self,
+        kind: int,
+        number: int,
+        data: bytes,
+        purpose: str,
+        erased: str,
+        spare: bytes | None = None,
+    ) -> int:
         """Program a record, and return its page; `erased` names the block that makes room.
 
-        Raises WornOut where no good block is left.
+        With `spare`, 32 bytes of the caller's, the page is no record. Raises WornOut where no good
+        block is left.
         """
         while True:
             if not self._left:
                 self._begin(erased)
             self._sequence += 1
-            record = _RECORD.pack(kind, self._sequence, number).ljust(RECORD_BYTES, b"\xff")
+            record = spare or _RECORD.pack(kind, self._sequence, number).ljust(
+                RECORD_BYTES, b"\xff"
+            )
             page = (self.open_block + 1) * self._block_pages - self._left
             if self._nand.program(page, [data], record, purpose):
                 self._left -= 1

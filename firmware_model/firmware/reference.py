@@ -6,6 +6,7 @@ from typing import Final
 
 from firmware_model.firmware import crypto
 from firmware_model.firmware.image_check import UpdateRules, header_fault, image_fault
+from firmware_model.firmware.keystore import KeyArea
 from firmware_model.firmware.parts import (
     Door,
     EraseSteps,
@@ -58,6 +59,16 @@ class KeyWrap:
             return Unwrapped(True, crypto.unwrap_key(kek, wrapped))
         except crypto.InvalidUnwrap:
             return Unwrapped(False, b"")
+
+
+class RecordsAlone:
+    """A wrapped key leaves its record, and nothing else; an erase leaves nothing."""
+
+    def store(self, area: KeyArea, record: bytes) -> None:
+        area.append(record)
+
+    def wipe(self, area: KeyArea) -> None:
+        area.wipe()
 
 
 class Xts:
@@ -231,6 +242,7 @@ REFERENCE: Final[Mapping[str, PartClass]] = {
     "stretching": Pbkdf2,
     "derivation": FromAnswer,
     "wrapping": KeyWrap,
+    "storing": RecordsAlone,
     "cipher": Xts,
     "key_source": Drawn,
     "vault": OpenOnly,

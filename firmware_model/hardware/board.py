@@ -23,7 +23,11 @@ class FlashImage:
 
     def raw_pages(self) -> Iterator[tuple[int, bytes, bytes]]:
         """Give page number, data and spare area of every page that is not erased, as bits."""
-        return Nand(self.geometry, self.cells, Supply(), Clock(), Timing()).raw_pages()
+        return self.part().raw_pages()
+
+    def part(self) -> Nand:
+        """Return the flash part in the reader's socket."""
+        return Nand(self.geometry, self.cells, Supply(), Clock(), Timing())
 
 
 def _kept_nowhere() -> None:

@@ -3,53 +3,62 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from firmware_model.emulated_drive import EmulatedDrive
-from firmware_model.firmware.layout import Layout
-from firmware_model.hardware.board import Board
 from firmware_model.hardware.entropy import SeededNoise
 from firmware_model.wire.usb import DescriptorType
 from hil_tests.actions import IMPOSSIBLE_PINS, PINS
 from hil_tests.bench import owner
 from hil_tests.bench.bench import Bench, forked
 from hil_tests.content import BLOCK_BYTES, ContentIndex, find_needles, pin_needles
+from hil_tests.entropy_map import map_of
 from hil_tests.oracle import World
+from hil_tests.remnants import DumpPage, pages_of, repeated_ciphertext, stray_keys
 from hil_tests.steps import Step
 from host_driver.attempt_log import attempts
 from host_driver.errors import CommandRefused, DriveError
 
 CHUNK_BLOCKS: Final = 2048  # of the register, in one WRITE
 OWN_NUMBERS: Final = 100_000  # content that is none of the register's has numbers from here on
-KEY_BYTES_MIN: Final = 16
+CRAFTED_LBA: Final = 64
 
 
 def search_flash(bench: Bench, step: Step) -> None:
-    """Search a dump for content of this run, PINs and keys."""
+    """Search a dump for content of this run, PINs, keys and what shows the way to them."""
     owner.note_secrets(bench)
-    found = content_in(bench.drive.board, b"".join(bench.memory.numbers))
+    board = bench.drive.board
+    pages, serial_flash = list(pages_of(board, bench.drive.policy)), board.element.external.value
+    found = content_in(pages, serial_flash, b"".join(bench.memory.numbers))
     if found:
         step.seen["content_in_flash"] = found
-    secrets = secrets_in(bench, dumped(bench.drive.board))
+    secrets = secrets_in(bench, dumped(pages, serial_flash))
     if secrets:
         step.seen["secret_in_flash"] = secrets
+    strays = stray_keys(pages, serial_flash)
+    if strays:
+        step.seen["stray_keys"] = strays
+    repeated = repeated_ciphertext(pages)
+    if repeated:
+        step.seen["structure"] = repeated
 
 
-def dumped(board: Board) -> Iterator[tuple[str, bytes]]:
-    """Give every programmed page with its record, and the serial flash, as a reader would."""
-    for page, data, spare in board.nand.contents():
-        yield f"page {page}", data + spare
-    yield "serial flash", board.element.external.value
+def dumped(pages: Iterable[DumpPage], serial_flash: bytes) -> Iterator[tuple[str, bytes]]:
+    """Give the parts of a dump in the order a reader gives them, with their names."""
+    for page in pages:
+        yield page.name, page.data
+        yield f"spare area of {page.name}", page.spare
+    yield "serial flash", serial_flash
 
 
-def content_in(board: Board, content: bytes) -> list[str]:
+def content_in(pages: Iterable[DumpPage], serial_flash: bytes, content: bytes) -> list[str]:
     """Return where 16 bytes of content stand in a dump, at most a few places."""
     if not content:
         return []
     names, ends, parts = [], [], []
     end = 0
-    for name, data in dumped(board):
+    for name, data in dumped(pages, serial_flash):
         end += len(data)
         names.append(name)
         ends.append(end)
@@ -108,9 +117,15 @@ def store_register(bench: Bench, step: Step) -> None:
         return
     copy.drive.power_off()
     step.seen["searched_bytes"] = blocks * BLOCK_BYTES
-    found = content_in(copy.drive.board, content.data)
+    board = copy.drive.board
+    step.seen["picture"] = map_of(board.nand, copy.drive.policy).svg()
+    pages = list(pages_of(board, copy.drive.policy))
+    found = content_in(pages, board.element.external.value, content.data)
     if found:
         step.seen["content_in_flash"] = found[:8]
+    repeated = repeated_ciphertext(pages)
+    if repeated:
+        step.seen["structure"] = repeated
 
 
 def _may_write(world: World, pin: str) -> bool:
@@ -118,45 +133,68 @@ def _may_write(world: World, pin: str) -> bool:
 
 
 def inspect_cipher(bench: Bench, step: Step) -> None:
-    """Write a page of crafted sectors and compare what they became in flash."""
-    ramp = bytes(i & 0xFF for i in range(BLOCK_BYTES))
-    sectors = [
-        bytes(BLOCK_BYTES),
-        bytes(BLOCK_BYTES),
-        ramp,
-        ramp,
-        ramp[:-1] + b"\x00",
-        b"\x55" * BLOCK_BYTES,
-        b"\x55" * BLOCK_BYTES,
-        ramp[::-1],
+    """Write pages of crafted sectors and compare what they became in flash."""
+    plain = [
+        *_equal_sectors(),
+        *_related_sectors(CRAFTED_LBA + 8),
+        *_related_sectors(CRAFTED_LBA + 16),
     ]
-    first = Layout.of(bench.drive.policy).data_block * bench.drive.board.nand.geometry.block_pages
-    before = {page for page, _, _ in bench.drive.board.nand.contents()}
-    numbers = {OWN_NUMBERS + i: sector for i, sector in enumerate(sectors)}
-    bench.expect("write", False, 64, *numbers)
-    bench.host().write(64, b"".join(sectors))
-    bench.expect("write", True, 64, *numbers)
+    before = {page.number for page in pages_of(bench.drive.board, bench.drive.policy)}
+    numbers = {OWN_NUMBERS + i: sector for i, sector in enumerate(plain)}
+    bench.expect("write", False, CRAFTED_LBA, *numbers)
+    bench.host().write(CRAFTED_LBA, b"".join(plain))
+    bench.expect("write", True, CRAFTED_LBA, *numbers)
     bench.memory.idle_s = 0
-    for page, data, _ in bench.drive.board.nand.contents():
-        if page >= first and page not in before:
-            faults = structure(sectors, [data[i : i + 512] for i in range(0, len(data), 512)])
-            if faults:
-                step.seen["structure"] = faults
+    pages = pages_of(bench.drive.board, bench.drive.policy)
+    new = [each.data for each in pages if each.area == "data" and each.number not in before]
+    cipher = [
+        page[at : at + BLOCK_BYTES] for page in new for at in range(0, len(page), BLOCK_BYTES)
+    ]
+    faults = structure(plain, cipher)
+    if faults:
+        step.seen["structure"] = faults
+
+
+def _equal_sectors() -> list[bytes]:
+    """Return a page of sectors that are equal, or nearly so."""
+    ramp = bytes(i & 0xFF for i in range(BLOCK_BYTES))
+    filled = b"\x55" * BLOCK_BYTES
+    near = ramp[:-1] + b"\x00"
+    return [bytes(BLOCK_BYTES), bytes(BLOCK_BYTES), ramp, ramp, near, filled, filled, ramp[::-1]]
+
+
+def _related_sectors(lba: int) -> list[bytes]:
+    """Return a page for an LBA: sectors as in any other page, and those that cancel their address.
+
+    The latter begin with a fixed block and the address over it, so that a cipher whose IV is the
+    address makes the same of them all (Cure53, NK-01-004).
+    """
+    ramp = bytes(i & 0xFF for i in range(BLOCK_BYTES))
+    fixed = int.from_bytes(ramp[:16], "big")
+    page = [bytes(BLOCK_BYTES), ramp, b"\x55" * BLOCK_BYTES, ramp[::-1]]
+    for order in ("little", "big"):
+        for at in (len(page), len(page) + 1):
+            address = int.from_bytes((lba + at).to_bytes(16, order), "big")
+            page.append((fixed ^ address).to_bytes(16, "big") + ramp[16:])
+    return page
 
 
 def structure(plain: list[bytes], cipher: list[bytes]) -> list[str]:
-    """Return how ciphertext shows its plaintext: as it is, by equal blocks, or by XOR."""
+    """Return how ciphertext shows its plaintext: as it is, by equal blocks, or by XOR.
+
+    A drive that stores more than it was given shows at least the first two.
+    """
     faults = []
     if any(
         p[i : i + 16] == c[i : i + 16]
-        for p, c in zip(plain, cipher, strict=True)
+        for p, c in zip(plain, cipher, strict=False)
         for i in range(0, BLOCK_BYTES, 16)
     ):
         faults.append("plaintext stands where ciphertext should")
     blocks = [c[i : i + 16] for c in cipher for i in range(0, BLOCK_BYTES, 16)]
     if len(set(blocks)) < len(blocks):
         faults.append(f"{len(blocks) - len(set(blocks))} of {len(blocks)} cipher blocks repeat")
-    for i, (p, c) in enumerate(zip(plain, cipher, strict=True)):
+    for i, (p, c) in enumerate(zip(plain, cipher, strict=False)):
         for q, d in zip(plain[:i], cipher[:i], strict=True):
             if p != q and _xor(p, q) == _xor(c, d):
                 faults.append("ciphertexts differ as their plaintexts do")

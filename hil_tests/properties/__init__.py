@@ -5,6 +5,7 @@ from hil_tests.properties import (
     confidentiality,
     conformance,
     durability,
+    forensics,
     locking,
     updates,
 )
@@ -17,6 +18,7 @@ PROPERTIES: tuple[Property, ...] = tuple(
             *locking.PROPERTIES,
             *attempts.PROPERTIES,
             *confidentiality.PROPERTIES,
+            *forensics.PROPERTIES,
             *durability.PROPERTIES,
             *conformance.PROPERTIES,
             *updates.PROPERTIES,

@@ -20,7 +20,7 @@ def _is_read_back(step: Step) -> str | None:
     return found("leaked", "content was answered")(step)
 
 
-def _everything(facts: Facts) -> str:
+def everything(facts: Facts) -> str:
     """Return a run that uses every secret that this drive knows."""
     parts = ["set_pin-user-0,unlock-user-0,write-0-0-8,write-4-8-16,set_pin-user-1"]
     if "recovery" in facts.features:
@@ -40,11 +40,12 @@ def _content_scenarios(facts: Facts) -> Iterator[str]:
 
 def _flash_secret_scenarios(facts: Facts) -> Iterator[str]:
     yield join("set_pin-user-0,unlock-user-0,set_pin-user-1,suspend,search_flash")
-    yield join(_everything(facts), "search_flash")
+    yield join(everything(facts), "search_flash")
+    yield join(STORED, "wear_out_keys,set_pin-user-1,search_flash,erase,search_flash")
 
 
 def _bus_scenarios(facts: Facts) -> Iterator[str]:
-    yield join(_everything(facts), "search_bus,sweep,search_bus")
+    yield join(everything(facts), "search_bus,sweep,search_bus")
     yield join(LOST, "sweep,search_bus")
 
 
@@ -74,12 +75,20 @@ PROPERTIES = (
     ),
     Property(
         id="no-secret-in-flash",
-        sentence="No PIN and no key stands in a dump of the flash, in any usual encoding.",
+        sentence="No PIN and no key stands in a dump of the flash, in any usual encoding,"
+        " spare areas and retired blocks included.",
         block=Block.ENCRYPTION,
         check=found("secret_in_flash", "a secret stands in the flash", "search_flash"),
         scenarios=_flash_secret_scenarios,
         requirements=NO_KEY_ROWS,
-        weaknesses=("plaintext-pin-stored", "dek-written-on-sleep", "key-independent-of-pin"),
+        weaknesses=(
+            "plaintext-pin-stored",
+            "dek-written-on-sleep",
+            "key-independent-of-pin",
+            "key-in-spare-area",
+            "retired-block-keeps-key",
+            "pin-hash-in-spare-area",
+        ),
         features=PIN_DRIVE,
         capabilities=DUMP,
     ),
@@ -96,12 +105,27 @@ PROPERTIES = (
     ),
     Property(
         id="ciphertext-has-no-structure",
-        sentence="Equal, zero and crafted sectors give unrelated ciphertext.",
+        sentence="Equal, zero and crafted sectors give unrelated ciphertext, wherever they stand.",
         block=Block.ENCRYPTION,
-        check=found("structure", "plaintext shows through the ciphertext", "inspect_cipher"),
-        scenarios=lambda facts: ["set_pin-user-0,unlock-user-0,inspect_cipher"],
+        check=found(
+            "structure",
+            "plaintext shows through the ciphertext",
+            "inspect_cipher",
+            "search_flash",
+            "store_register",
+        ),
+        scenarios=lambda facts: [
+            "set_pin-user-0,unlock-user-0,inspect_cipher",
+            join(STORED, "write-4-0-8,write-1-0-8,write-0-0-8,search_flash"),
+        ],
         requirements=("FCS_SNI_EXT.1", "UFD-3", "38E-2"),
-        weaknesses=("ecb-mode", "predictable-iv", "constant-iv", "xor-obfuscation"),
+        weaknesses=(
+            "ecb-mode",
+            "predictable-iv",
+            "constant-iv",
+            "xor-obfuscation",
+            "same-tweak-everywhere",
+        ),
         capabilities=DUMP,
     ),
     Property(
