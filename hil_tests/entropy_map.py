@@ -22,7 +22,12 @@ BITS_MAX: Final = 8.0  # of entropy in a byte
 COLUMNS: Final = 64
 ROWS_MAX: Final = 16  # of an area
 PAGES_AT_ONCE: Final = 64
-TITLES: Final = {"keys": "Wrapped keys", "log": "Attempt log", "data": "Data"}
+TITLES: Final = {
+    "keys": "Wrapped keys",
+    "log": "Attempt log",
+    "firmware": "Firmware",
+    "data": "Data",
+}
 
 CELL: Final = 10  # user units of the picture
 LEFT: Final = 10

@@ -50,11 +50,13 @@ class Tally:
     cuts: int = 0  # every durable step of
     cut_scenarios: int = 0
     searched_bytes: int = 0
+    picture: str = ""  # of the flash with the whole content in it, as SVG
 
     def add(self, steps: Sequence[Step], failures: Sequence[Failure]) -> None:
         """Count the steps of a run, and keep what broke."""
         self.steps += len(steps)
         self.searched_bytes += sum(int(step.seen.get("searched_bytes", 0)) for step in steps)
+        self.picture = next((s.seen["picture"] for s in steps if "picture" in s.seen), self.picture)
         for failure in failures:
             self.failures.setdefault(failure.property_id, []).append(failure)
 
@@ -88,6 +90,7 @@ def evaluate(
         date=date,
         figures=_figures(target, tally, depth),
         verdicts=verdicts,
+        picture=tally.picture,
     )
 
 

@@ -33,7 +33,7 @@ class DumpPage:
     """A page that is not erased, as a chip reader sees it."""
 
     number: int
-    area: str  # what its block is for: keys, log, data
+    area: str  # what its block is for: keys, log, firmware, data
     is_retired: bool  # its block is marked bad
     data: bytes  # without the filling behind what was programmed
     spare: bytes

@@ -151,6 +151,33 @@ def _parsed(file: SedFile, path: Path) -> profiles.Profile:
     return profile
 
 
+@contextmanager
+def unpowered(name: ModelName) -> Iterator[EmulatedDrive]:
+    """Give a drive without power, as it lies on a bench: nothing of it changes."""
+    if not name.is_file:
+        yield fresh_drive(name, SeededNoise(os.urandom(32)))
+        return
+    path, parts = Path(name.base), name.parts()
+    file = open_file(path)
+    try:
+        profile = _parsed(file, path)
+        noise = SeededNoise(os.urandom(32))
+        board = file.board(noise, profile.timing, profile.policy.flash.endurance)
+        with _readable():
+            yield FileDrive(board, profile, parts)
+    finally:
+        _close(file)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Say of a file that it can't be read or written as the driver says it."""
+    try:
+        yield
+    except SedFileError as refused:
+        raise TransportError(str(refused)) from None
+
+
 def attach(rest: str, options: OpenOptions) -> Attachment:
     """Reach the drive that `model:REST` names: giving it power is a power-up."""
     name = ModelName.parse(rest)
@@ -232,10 +259,8 @@ class FileDrive(EmulatedDrive):
 
 
 def _close(file: SedFile) -> None:
-    try:
+    with _readable():
         file.close()
-    except SedFileError as refused:
-        raise TransportError(str(refused)) from None
 
 
 def transport_to(drive: EmulatedDrive, backend: IBackend) -> CommandTransport:

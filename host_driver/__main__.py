@@ -28,6 +28,7 @@ VERBS: Final = {
     "update": "Give a drive new firmware.",
     "read": "Read blocks of a drive into a file.",
     "write": "Write a file to the blocks of a drive.",
+    "dump": "Read a drive's raw flash into a file.",
     "log": "Show the attempt log, or prove it.",
     "evaluate": "Attack and judge a drive.",
     "replay": "Run the steps of a finding again.",

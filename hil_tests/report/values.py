@@ -69,6 +69,7 @@ class Evaluation:
     date: str  # ISO 8601, the day of the evaluation
     figures: Mapping[str, str]
     verdicts: tuple[Verdict, ...]
+    picture: str = ""  # of its flash, as SVG; empty where nobody could look
 
     @property
     def failed(self) -> tuple[Verdict, ...]:
