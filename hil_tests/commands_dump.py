@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from firmware_model.emulated_drive import EmulatedDrive
     from hil_tests.dump import Dump
 
+RETIRED_SHOWN = 12
+
 
 @click.command()
 @click.argument("target", type=TargetType())
@@ -98,8 +100,10 @@ def _lines(found: Dump, written: list[Path]) -> list[str]:
         last = area["first_block"] + area["block_count"] - 1
         where = f"blocks {area['first_block']} to {last}"
         lines.append(f"{name:<8} {where}: {area['programmed_pages']} pages programmed{bits}")
-    retired = " ".join(map(str, found.retired_blocks)) or "none"
-    lines.append(f"retired  blocks: {retired}")
+    retired = found.retired_blocks
+    shown = " ".join(map(str, retired[:RETIRED_SHOWN]))
+    more = f" and {len(retired) - RETIRED_SHOWN} more" if len(retired) > RETIRED_SHOWN else ""
+    lines.append(f"retired  blocks: {shown or 'none'}{more}")
     kinds = dict.fromkeys(
         f"{each.slot} {each.generation} (epoch {each.epoch})" for each in found.wrapped_keys
     )

@@ -105,7 +105,7 @@ def repeated_ciphertext(pages: Sequence[DumpPage]) -> list[str]:
     """
     page_bytes = max((len(page.data) for page in pages), default=0)
     stored = [page for page in pages if page.area == "data" and len(page.data) == page_bytes]
-    if not stored or page_bytes % SECTOR_BYTES:
+    if not stored or not page_bytes or page_bytes % SECTOR_BYTES:
         return []
     records = np.frombuffer(b"".join(page.spare[: RECORD.itemsize] for page in stored), RECORD)
     sectors = len(stored[0].data) // SECTOR_BYTES

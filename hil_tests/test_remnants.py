@@ -129,3 +129,25 @@ def test_only_whole_pages_of_the_data_area_are_compared() -> None:
 
     assert repeated_ciphertext([]) == []
     assert repeated_ciphertext([page(0, zeros, "log"), data_page(1, 1, zeros[:72])]) == []
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("data", "keys")),
+            st.sampled_from((0, 100, 512, 1024)),
+            st.binary(min_size=32, max_size=40),
+            st.binary(min_size=1, max_size=3),
+        ),
+        max_size=6,
+    )
+)
+def test_any_pages_are_compared(parts: list[tuple[str, int, bytes, bytes]]) -> None:
+    """Forged records and pages of any length are looked at, and stop nothing."""
+    pages = [
+        page(number, (filling * size)[:size], area, spare)
+        for number, (area, size, spare, filling) in enumerate(parts)
+    ]
+
+    for said in repeated_ciphertext(pages) + stray_keys(pages, b""):
+        assert isinstance(said, str)
