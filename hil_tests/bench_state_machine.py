@@ -55,6 +55,10 @@ class EmptyMachine(RuleBasedStateMachine):
     def event(self, a: int) -> None:
         self._count()
 
+    @rule(a=_NUMBERS)
+    def close(self, a: int) -> None:
+        self._count()
+
     @rule(a=_NUMBERS, b=_NUMBERS)
     def cut_event(self, a: int, b: int) -> None:
         self._count()

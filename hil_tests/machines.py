@@ -88,6 +88,12 @@ class DriveMachine(RuleBasedStateMachine):
     def event(self, verb: str) -> None:
         self.do(verb)
 
+    @precondition(lambda self: self.bench.is_open)
+    @rule(verb=st.sampled_from(("suspend", "unplug", "reset", "power_cycle", "lock")))
+    def close(self, verb: str) -> None:
+        """Do to an open drive what must close it, as `event` too seldom does."""
+        self.do(verb)
+
     @rule(verb=st.sampled_from(("bulk_reset", "power_cycle")), cut=st.integers(1, 6))
     def cut_event(self, verb: str, cut: int) -> None:
         self.do(verb, cut=cut)
