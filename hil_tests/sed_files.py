@@ -34,7 +34,7 @@ def elsewhere(file: Path, content: bytes | bytearray) -> Path:
 def element_in(path: Path) -> ElementState:
     """Return what the secure element in a file remembers."""
     with SedFile.open(path) as file:
-        return board_of(file).element.state
+        return board_of(file).embedded.memory
 
 
 def make_small(path: Path) -> Path:

@@ -62,7 +62,7 @@ def condition(board: Board) -> tuple[object, ...]:
     """Return everything that a board could tell apart from another."""
     return (
         board.flash_image(),
-        board.element.state,
+        board.embedded.memory,
         board.clock.now_us,
         board.supply.is_on,
         board.entropy.copy().draw(64),
@@ -136,7 +136,7 @@ def test_flash_put_back_is_read_again_and_the_element_does_not_go_back(used: Boa
     rolled_back = used.with_flash(image)
 
     assert rolled_back.flash_image() == image
-    assert rolled_back.element.state == used.element.state
+    assert rolled_back.embedded.memory == used.embedded.memory
     assert [rolled_back.nand.programmed_in(block) for block in range(3)] == [1, 1, 0]
 
 

@@ -19,11 +19,11 @@ from firmware_model.hardware.element_state import (
     Slot,
     SlotState,
 )
-from firmware_model.hardware.secure_element import SecureElement
+from firmware_model.hardware.embedded_element import EmbeddedElement
 from firmware_model.hardware.supply import PowerCut
 from hil_tests.test_secure_element import EVENT, HEAD, IN_USE, Kept, guess, proof_of
 
-ACTIONS: dict[str, Callable[[SecureElement], object]] = {
+ACTIONS: dict[str, Callable[[EmbeddedElement], object]] = {
     "attempt": lambda element: element.attempt(guess()),
     "settle": lambda element: element.settle(Count.USER, proof_of(element)),
     "extend": lambda element: element.extend(EVENT, HEAD),
@@ -43,7 +43,7 @@ ACTIONS: dict[str, Callable[[SecureElement], object]] = {
 }
 
 
-def run_all(element: SecureElement) -> None:
+def run_all(element: EmbeddedElement) -> None:
     for action in ACTIONS.values():
         action(element)
 
@@ -64,7 +64,7 @@ def test_cut_at_a_step_leaves_the_state_before_it(number: int) -> None:
 
     with pytest.raises(PowerCut):
         run_all(kept.element)
-    assert kept.element.state == [IN_USE, *whole.stored][number - 1]
+    assert kept.element.memory == [IN_USE, *whole.stored][number - 1]
     assert kept.stored == whole.stored[: number - 1]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware_model.hardware.secure_element import SecureElement
+from firmware_model.hardware.embedded_element import EmbeddedElement
 from hil_tests.actions import PINS, parse_steps
 from hil_tests.bench.guesses import near_pins
 from hil_tests.properties import BY_ID
@@ -87,7 +87,7 @@ def test_code_that_is_nearly_the_reset_code_is_tried(monkeypatch: pytest.MonkeyP
     property_, steps = BY_ID["no-command-opens"], parse_steps("set_pin-user-0,sweep")
     assert fails(target, property_, steps) is None
     monkeypatch.setattr(
-        SecureElement, "reset_code_is_right", lambda self, code: code.startswith(right[:8])
+        EmbeddedElement, "reset_code_is_right", lambda self, code: code.startswith(right[:8])
     )
 
     found = fails(target, property_, steps)

@@ -21,7 +21,7 @@ from hil_tests.runs import Target
 def test_every_key_of_a_drive_is_found_in_every_form(form: Callable[[bytes], bytes]) -> None:
     bench = Target("model:native").bench()
     bench.run_all(parse_steps("set_pin-user-0,unlock-user-0"))
-    firmware, state = bench.drive.firmware, bench.drive.board.element.state
+    firmware, state = bench.drive.firmware, bench.drive.board.embedded.memory
     assert firmware is not None and firmware.access.mek is not None
     mek, slot = firmware.access.mek, state.slots[0].live
     assert slot is not None and state.refund_key is not None

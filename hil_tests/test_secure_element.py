@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firmware_model.hardware.attempt_counter import Answers, AttemptRequest, SpendFirst
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import (
     Count,
@@ -18,12 +19,7 @@ from firmware_model.hardware.element_state import (
     SlotState,
     count_of,
 )
-from firmware_model.hardware.secure_element import (
-    Answers,
-    AttemptRequest,
-    SecureElement,
-    SpendFirst,
-)
+from firmware_model.hardware.embedded_element import EmbeddedElement
 from firmware_model.hardware.supply import PowerCut, Supply
 
 LIMITS = (3, 4, 5)
@@ -45,11 +41,11 @@ class Kept:
     def __init__(self, state: ElementState) -> None:
         self.supply, self.clock = Supply(), Clock()
         self.stored: list[ElementState] = []
-        self.element = SecureElement(state, self.supply, self.clock, Timing(), self.stored.append)
+        self.element = EmbeddedElement(state, self.supply, self.clock, Timing(), self.stored.append)
 
 
 @pytest.fixture
-def element() -> SecureElement:
+def element() -> EmbeddedElement:
     """An element with a secret in every slot."""
     return Kept(IN_USE).element
 
@@ -58,24 +54,24 @@ def guess(slot: Slot = Slot.USER, pin: bytes = b"pin") -> AttemptRequest:
     return AttemptRequest(slot, pin, EVENT, HEAD)
 
 
-def answers(element: SecureElement, slot: Slot = Slot.USER, pin: bytes = b"pin") -> Answers:
+def answers(element: EmbeddedElement, slot: Slot = Slot.USER, pin: bytes = b"pin") -> Answers:
     found = element.attempt(guess(slot, pin))
     assert found is not None
     return found
 
 
-def proof_of(element: SecureElement, key: bytes = REFUND_KEY) -> bytes:
-    return hmac.digest(key, element.state.attempt_number.to_bytes(8, "big"), "sha256")
+def proof_of(element: EmbeddedElement, key: bytes = REFUND_KEY) -> bytes:
+    return hmac.digest(key, element.memory.attempt_number.to_bytes(8, "big"), "sha256")
 
 
 def test_answer_is_the_hmac_of_the_slots_secret_and_that_of_the_duress_slot(
-    element: SecureElement,
+    element: EmbeddedElement,
 ) -> None:
     found = answers(element, Slot.ADMIN, b"stretched")
 
     assert found.slot == hmac.digest(SECRETS[Slot.ADMIN], b"stretched", "sha256")
     assert found.duress == hmac.digest(SECRETS[Slot.DURESS], b"stretched", "sha256")
-    assert found.number == element.state.attempt_number == 1
+    assert found.number == element.memory.attempt_number == 1
 
 
 def test_try_is_spent_and_logged_before_anything_is_answered() -> None:
@@ -94,7 +90,7 @@ def test_guess_whose_try_could_not_be_spent_is_not_answered() -> None:
 
     with pytest.raises(PowerCut, match="element spend try"):
         kept.element.attempt(guess())
-    assert kept.element.state == IN_USE
+    assert kept.element.memory == IN_USE
 
 
 @pytest.mark.parametrize("slot", Slot)
@@ -102,21 +98,21 @@ def test_slot_is_answered_as_often_as_it_has_tries_and_then_not_at_all(slot: Slo
     kept = Kept(IN_USE)
     for _ in range(LIMITS[count_of(slot)]):
         answers(kept.element, slot)
-    before = kept.element.state
+    before = kept.element.memory
 
     assert kept.element.attempt(guess(slot)) is None
-    assert kept.element.state == before
+    assert kept.element.memory == before
     assert kept.element.tries_left(count_of(slot)) == 0
 
 
-def test_all_recovery_slots_share_one_count(element: SecureElement) -> None:
+def test_all_recovery_slots_share_one_count(element: EmbeddedElement) -> None:
     for slot in (Slot.RECOVERY_1, Slot.RECOVERY_2, Slot.RECOVERY_3):
         answers(element, slot)
 
-    assert element.state.tries == (3, 4, 2)
+    assert element.memory.tries == (3, 4, 2)
 
 
-def test_new_power_up_gives_no_try_back(element: SecureElement) -> None:
+def test_new_power_up_gives_no_try_back(element: EmbeddedElement) -> None:
     answers(element)
 
     element.power_on(SpendFirst())
@@ -124,32 +120,32 @@ def test_new_power_up_gives_no_try_back(element: SecureElement) -> None:
     assert element.tries_left(Count.USER) == 2
 
 
-def test_proof_gives_back_the_tries_of_that_count_alone(element: SecureElement) -> None:
+def test_proof_gives_back_the_tries_of_that_count_alone(element: EmbeddedElement) -> None:
     answers(element, Slot.ADMIN)
     answers(element, Slot.USER)
 
     assert element.settle(Count.USER, proof_of(element))
-    assert element.state.tries == (3, 3, 5)
+    assert element.memory.tries == (3, 3, 5)
 
 
 @pytest.mark.parametrize("proof", [None, b"", bytes(32), hmac.digest(b"r" * 32, b"1", "sha256")])
 def test_wrong_or_missing_proof_gives_no_try_back(
-    element: SecureElement, proof: bytes | None
+    element: EmbeddedElement, proof: bytes | None
 ) -> None:
     answers(element)
-    before = element.state
+    before = element.memory
 
     assert not element.settle(Count.USER, proof)
-    assert element.state == before
+    assert element.memory == before
 
 
-def test_proof_of_an_older_attempt_is_refused(element: SecureElement) -> None:
+def test_proof_of_an_older_attempt_is_refused(element: EmbeddedElement) -> None:
     answers(element)
     proof = proof_of(element)
     answers(element)
 
     assert not element.settle(Count.USER, proof)
-    assert element.state.tries[Count.USER] == 1
+    assert element.memory.tries[Count.USER] == 1
 
 
 def test_element_without_a_refund_key_accepts_no_proof() -> None:
@@ -160,13 +156,13 @@ def test_element_without_a_refund_key_accepts_no_proof() -> None:
     assert not element.settle(Count.USER, proof_of(element, bytes(32)))
 
 
-def test_holder_of_a_proof_is_answered_without_a_try(element: SecureElement) -> None:
+def test_holder_of_a_proof_is_answered_without_a_try(element: EmbeddedElement) -> None:
     expected = answers(element, Slot.ADMIN)
-    before = element.state
+    before = element.memory
 
     assert element.answers_with_proof(Slot.ADMIN, b"pin", proof_of(element)) == expected
     assert element.answers_with_proof(Slot.ADMIN, b"pin", bytes(32)) is None
-    assert element.state == before
+    assert element.memory == before
 
 
 def test_empty_slot_answers_what_no_secret_would() -> None:
@@ -176,7 +172,7 @@ def test_empty_slot_answers_what_no_secret_would() -> None:
     assert len({empty.slot, empty.duress, full.slot, full.duress}) == 4
 
 
-def test_drawn_spare_changes_no_answer(element: SecureElement) -> None:
+def test_drawn_spare_changes_no_answer(element: EmbeddedElement) -> None:
     before = answers(element)
     element.draw_spare({Slot.USER: b"n" * 32})
 
@@ -184,16 +180,18 @@ def test_drawn_spare_changes_no_answer(element: SecureElement) -> None:
     assert element.spare_answer(Slot.USER, b"pin") == hmac.digest(b"n" * 32, b"pin", "sha256")
 
 
-def test_slot_without_a_spare_gives_no_spare_answer(element: SecureElement) -> None:
+def test_slot_without_a_spare_gives_no_spare_answer(element: EmbeddedElement) -> None:
     with pytest.raises(ValueError, match="slot ADMIN has no spare secret"):
         element.spare_answer(Slot.ADMIN, b"pin")
 
 
-def test_commit_makes_the_spare_secret_live_and_the_live_one_spare(element: SecureElement) -> None:
+def test_commit_makes_the_spare_secret_live_and_the_live_one_spare(
+    element: EmbeddedElement,
+) -> None:
     element.draw_spare({Slot.USER: b"n" * 32})
 
     assert element.commit((Slot.USER,), EVENT, HEAD, proof=proof_of(element))
-    assert element.state.slots[Slot.USER] == SlotState(b"n" * 32, SECRETS[Slot.USER], 2)
+    assert element.memory.slots[Slot.USER] == SlotState(b"n" * 32, SECRETS[Slot.USER], 2)
     assert answers(element).slot == hmac.digest(b"n" * 32, b"pin", "sha256")
 
 
@@ -204,20 +202,20 @@ def test_secret_of_the_old_pin_answers_nobody_after_the_commit(loses_power: bool
     element.draw_spare({Slot.USER: b"n" * 32})
     assert element.commit((Slot.USER,), EVENT, HEAD, proof=proof_of(element))
     if loses_power:
-        element = Kept(element.state).element
+        element = Kept(element.memory).element
 
     with pytest.raises(ValueError, match="no spare secret"):
         element.spare_answer(Slot.USER, b"pin")
     assert not element.commit((Slot.USER,), EVENT, HEAD, proof=proof_of(element))
 
 
-def test_destroyed_spares_are_nowhere_in_the_element(element: SecureElement) -> None:
+def test_destroyed_spares_are_nowhere_in_the_element(element: EmbeddedElement) -> None:
     element.draw_spare({Slot.USER: b"n" * 32})
     element.commit((Slot.USER,), EVENT, HEAD, proof=proof_of(element))
     element.destroy_spares()
 
-    assert element.state.slots[Slot.USER] == SlotState(b"n" * 32, None, 2)
-    assert SECRETS[Slot.USER] not in element.state.encode()
+    assert element.memory.slots[Slot.USER] == SlotState(b"n" * 32, None, 2)
+    assert SECRETS[Slot.USER] not in element.memory.encode()
 
 
 def test_destroying_spares_where_there_are_none_is_no_step() -> None:
@@ -256,13 +254,13 @@ def test_commit_on_a_drive_with_keys_changes_nothing_without_a_proof(
     kept = Kept(IN_USE)
     slots = (Slot.USER,)
     kept.element.draw_spare({Slot.USER: b"n" * 32})
-    drawn = kept.element.state
+    drawn = kept.element.memory
     kept.stored.clear()
 
     assert not kept.element.commit(
         slots, EVENT, HEAD, refill=(Count.USER,), proof=proof, first=first
     )
-    assert (kept.element.state, kept.stored) == (drawn, [])
+    assert (kept.element.memory, kept.stored) == (drawn, [])
 
 
 def test_first_commit_brings_refund_key_and_salt() -> None:
@@ -271,8 +269,8 @@ def test_first_commit_brings_refund_key_and_salt() -> None:
 
     assert not element.commit((Slot.USER,), EVENT, HEAD)
     assert element.commit((Slot.USER,), EVENT, HEAD, first=(REFUND_KEY, SALT))
-    assert (element.state.refund_key, element.state.stretch_salt) == (REFUND_KEY, SALT)
-    assert not element.state.was_erased
+    assert (element.memory.refund_key, element.memory.stretch_salt) == (REFUND_KEY, SALT)
+    assert not element.memory.was_erased
 
 
 def test_destroying_all_takes_every_secret_and_keeps_what_must_outlive_it() -> None:
@@ -291,7 +289,7 @@ def test_destroying_all_takes_every_secret_and_keeps_what_must_outlive_it() -> N
     assert kept.element.reset_code_is_right(b"reset code")
 
 
-def test_erased_slot_answers_otherwise_than_before(element: SecureElement) -> None:
+def test_erased_slot_answers_otherwise_than_before(element: EmbeddedElement) -> None:
     before = answers(element)
     element.destroy_all(EVENT, HEAD)
     after = answers(element)
@@ -299,7 +297,7 @@ def test_erased_slot_answers_otherwise_than_before(element: SecureElement) -> No
     assert {before.slot, before.duress}.isdisjoint({after.slot, after.duress})
 
 
-def test_signature_is_by_the_identity(element: SecureElement) -> None:
+def test_signature_is_by_the_identity(element: EmbeddedElement) -> None:
     key = Ed25519PublicKey.from_public_bytes(element.identity)
 
     key.verify(element.sign(b"message"), b"message")
@@ -307,7 +305,7 @@ def test_signature_is_by_the_identity(element: SecureElement) -> None:
         key.verify(element.sign(b"message"), b"other message")
 
 
-def test_only_the_printed_reset_code_is_right(element: SecureElement) -> None:
+def test_only_the_printed_reset_code_is_right(element: EmbeddedElement) -> None:
     assert element.reset_code_is_right(b"reset code")
     assert not element.reset_code_is_right(b"reset cod")
 
@@ -335,7 +333,7 @@ def test_tries_are_as_counted_apart_and_no_secret_is_ever_answered(
         proof = {"right": right, "wrong": right[::-1], "old": old, None: None}[verdict]
         if element.settle(count, proof):
             left[count] = LIMITS[count]
-        assert element.state.tries == tuple(left)
+        assert element.memory.tries == tuple(left)
         old = right
 
     assert [secret for secret in SECRETS.values() if secret in told] == []

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from firmware_model.hardware.attempt_counter import ElementCells
 from firmware_model.hardware.board import Board
 from firmware_model.hardware.nand import Geometry
-from firmware_model.hardware.secure_element import ElementCells
 from firmware_model.hardware.sedfile import SedFile, SedFileError, SedFileInUse, Store
 from firmware_model.hardware.supply import PowerCut
 from hil_tests.flash_part import program, programmed
@@ -37,7 +37,11 @@ def test_new_file_gives_back_what_it_was_made_of(tmp_path: Path) -> None:
     with SedFile.open(tmp_path / "new.sed") as file:
         board = board_of(file)
 
-        assert (file.profile_text, file.geometry, board.element.state) == (PROFILE, SMALL, ELEMENT)
+        assert (file.profile_text, file.geometry, board.embedded.memory) == (
+            PROFILE,
+            SMALL,
+            ELEMENT,
+        )
         assert programmed(board.nand) == []
         assert board.clock.now_us == 0
 
@@ -104,13 +108,13 @@ def test_flash_element_serial_flash_and_time_come_back(tmp_path: Path) -> None:
         board.element.extend(0, b"h" * 32)
         board.element.external.write(b"beside")
         board.clock.charge(12_345)
-        image, state, now_us = board.flash_image(), board.element.state, board.clock.now_us
+        image, state, now_us = board.flash_image(), board.embedded.memory, board.clock.now_us
 
     with SedFile.open(tmp_path / "a.sed") as file:
         board = board_of(file)
 
         assert image == board.flash_image()
-        assert (state, now_us) == (board.element.state, board.clock.now_us)
+        assert (state, now_us) == (board.embedded.memory, board.clock.now_us)
 
 
 def test_page_comes_back_whole_with_ffh_where_nothing_was_programmed(small: Path) -> None:
@@ -147,7 +151,7 @@ def test_every_element_step_is_in_the_file_when_it_returns(tmp_path: Path) -> No
             board.element.extend(number, bytes((number,)) * 32)
             left = elsewhere(path, path.read_bytes())
 
-            assert board.element.state == element_in(left)
+            assert board.embedded.memory == element_in(left)
 
 
 def test_serial_flash_written_through_the_element_is_in_the_file(tmp_path: Path) -> None:
@@ -197,7 +201,7 @@ def test_supply_cut_keeps_what_happened_before_and_nothing_after(tmp_path: Path)
         board = board_of(file)
 
         assert (board.nand.read(0) or b"").startswith(b"before")
-        assert board.element.state == ELEMENT
+        assert board.embedded.memory == ELEMENT
 
 
 def test_copy_of_the_board_never_reaches_the_file(small: Path) -> None:
@@ -252,7 +256,7 @@ def test_acknowledged_pages_survive_a_killed_process(tmp_path: Path) -> None:
     with SedFile.open(path) as file:
         board = board_of(file)
         pages = {page: data for page, data, _ in board.nand.contents()}
-        started = board.element.state.log_count
+        started = board.embedded.memory.log_count
 
     assert acknowledged <= started <= len(pages) <= acknowledged + 2
     for page, data in pages.items():
@@ -292,16 +296,16 @@ def test_process_killed_inside_any_write_leaves_the_state_before_the_act_or_afte
     recorder = Recorder(path)
     board = board_of(SedFile(Store(recorder, path)))
     for act in ACTS:
-        before = (list(board.nand.contents()), board.element.state)
+        before = (list(board.nand.contents()), board.embedded.memory)
         recorder.writes.clear()
         act(board)
-        allowed = [before, (list(board.nand.contents()), board.element.state)]
+        allowed = [before, (list(board.nand.contents()), board.embedded.memory)]
         for at, data in recorder.writes:
             for length in {0, *range(-at % 4096, len(data), 4096), len(data)}:
                 content[at : at + length] = data[:length]
                 with SedFile.open(elsewhere(path, content)) as file:
                     left = board_of(file)
-                    assert (list(left.nand.contents()), left.element.state) in allowed
+                    assert (list(left.nand.contents()), left.embedded.memory) in allowed
             content[at : at + len(data)] = data
     recorder.close()
 

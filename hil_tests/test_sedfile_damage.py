@@ -140,9 +140,9 @@ def test_journal_write_cut_at_any_byte_leaves_the_old_state_or_the_new(
     path = elsewhere(tmp_path / "a", old)
     with SedFile.open(path) as file:
         board = board_of(file)
-        before = board.element.state
+        before = board.embedded.memory
         board.element.extend(1, b"n" * 32)
-        after = board.element.state
+        after = board.embedded.memory
     new = path.read_bytes()
     (area,) = (
         area_at(number)
@@ -171,7 +171,7 @@ def seen_in(path: Path) -> object:
     """Return everything that an opened file shows."""
     with SedFile.open(path) as file:
         board = board_of(file)
-        return file.profile_text, board.flash_image(), board.element.state, board.clock.now_us
+        return file.profile_text, board.flash_image(), board.embedded.memory, board.clock.now_us
 
 
 @given(st.lists(st.tuples(st.integers(0, PLACES.end - 1), st.integers(1, 255)), min_size=1))

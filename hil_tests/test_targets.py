@@ -16,7 +16,7 @@ from host_driver.drive import OpenOptions, open_drive
 from host_driver.errors import NotFound, TransportError
 
 GOOD = """
-from firmware_model.hardware.secure_element import SpendFirst
+from firmware_model.hardware.attempt_counter import SpendFirst
 
 class MyCounter(SpendFirst):
     def settle(self, cells, count, proof):
@@ -132,7 +132,7 @@ def test_every_reference_part_is_the_only_one_of_its_seam() -> None:
 def test_part_that_raises_is_a_finding_and_no_traceback(tmp_path: Path) -> None:
     path = tmp_path / "raises.py"
     path.write_text(
-        "from firmware_model.hardware.secure_element import SpendFirst\n"
+        "from firmware_model.hardware.attempt_counter import SpendFirst\n"
         "class Raises(SpendFirst):\n"
         "    def attempt(self, cells, request):\n"
         "        raise RuntimeError('out of paper')\n",

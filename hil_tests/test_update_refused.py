@@ -64,13 +64,13 @@ REFUSED = {
 def test_image_is_refused_with_its_reason_and_the_firmware_stays(name: str) -> None:
     data, fault = REFUSED[name]
     bench = opened()
-    before = bench.drive.board.element.state
+    before = bench.drive.board.embedded.memory
 
     with pytest.raises(CommandRefused, match=fault.value) as refused:
         bench.host().update(data)
 
     assert refused.value.sense == IMAGE_FAULTS[fault]
-    after = bench.drive.board.element.state
+    after = bench.drive.board.embedded.memory
     assert (after.firmware_slot, after.firmware_floor) == (FirmwareSlot.BUILT_IN, 1)
     assert (after.tries, after.slots) == (before.tries, before.slots)
     assert activate(bench) == COMMAND_SEQUENCE_ERROR

@@ -4,13 +4,13 @@ from dataclasses import replace
 from typing import Final
 
 from firmware_model.defects.defect import Defect
-from firmware_model.hardware.element_state import Count, count_of
-from firmware_model.hardware.secure_element import (
+from firmware_model.hardware.attempt_counter import (
     Answers,
     AttemptRequest,
     ElementCells,
     SpendFirst,
 )
+from firmware_model.hardware.element_state import Count, count_of
 
 
 class CheckFirst(SpendFirst):

@@ -97,7 +97,7 @@ class Firmware:
     def _look_for_keys(self) -> None:
         """Find what is wrapped for each PIN: without it, a right PIN would count as a wrong one."""
         for slot, state in zip(Slot, self._element.state.slots, strict=True):
-            if state.live is not None and self._store.find(slot, state.generation) is None:
+            if state.is_set and self._store.find(slot, state.generation) is None:
                 self.failures += (f"flash: no wrapped key of {slot.name} can be read",)
 
     def _start(self) -> None:

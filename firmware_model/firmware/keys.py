@@ -11,10 +11,11 @@ from typing import Final
 from firmware_model.firmware import crypto
 from firmware_model.firmware.keystore import KeyRecord, KeyStore
 from firmware_model.firmware.parts import Parts
+from firmware_model.hardware.attempt_counter import AttemptRequest
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import Count, Slot
 from firmware_model.hardware.entropy import Entropy
-from firmware_model.hardware.secure_element import AttemptRequest, SecureElement
+from firmware_model.hardware.secure_element import SecureElement
 from firmware_model.wire.attempt_log import Event
 
 SECRET_BYTES: Final = 32
@@ -52,7 +53,7 @@ class KeyHierarchy:
 
     def is_set(self, slot: Slot) -> bool:
         """Tell whether a role has a PIN."""
-        return self._element.state.slots[slot].live is not None
+        return self._element.state.slots[slot].is_set
 
     def guess(self, slot: Slot, pin: bytes, event: Event, head: bytes) -> Guess | None:
         """Spend a try on a PIN; None when there was no try to spend."""
@@ -118,7 +119,7 @@ class KeyHierarchy:
         """Return what is wrapped for a slot, if the answer is the right one."""
         state = self._element.state.slots[slot]
         record = self._store.find(slot, state.generation)
-        if record is None or state.live is None:
+        if record is None or not state.is_set:
             return None
         kek = self._kek(slot, answer, stretched, record.salt)
         unwrapped = self._parts.wrapping.unwrap(kek, record.wrapped)

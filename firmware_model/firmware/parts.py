@@ -13,7 +13,7 @@ from firmware_model.firmware.image_check import UpdateRules
 from firmware_model.firmware.keystore import KeyStoring
 from firmware_model.firmware.sector_cipher import SectorCipher
 from firmware_model.firmware.volume import Volume
-from firmware_model.hardware.secure_element import AttemptCounter
+from firmware_model.hardware.attempt_counter import AttemptCounter
 from firmware_model.wire.bot import Csw, CswStatus
 from firmware_model.wire.firmware_image import ImageFault
 from firmware_model.wire.sense import Sense

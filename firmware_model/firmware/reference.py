@@ -19,7 +19,7 @@ from firmware_model.firmware.parts import (
 )
 from firmware_model.firmware.sector_cipher import MEK_BYTES, SectorCipher, XtsSectors
 from firmware_model.firmware.volume import Volume
-from firmware_model.hardware.secure_element import SpendFirst
+from firmware_model.hardware.attempt_counter import SpendFirst
 from firmware_model.wire.bot import Csw, CswStatus
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.firmware_image import ImageFault, ImageHeader

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from firmware_model.hardware.cells import BlockState, MemoryCells, copied
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import ElementState
+from firmware_model.hardware.embedded_element import EmbeddedElement
 from firmware_model.hardware.entropy import Entropy, NoiseSource
 from firmware_model.hardware.keypad import Keypad
 from firmware_model.hardware.nand import Endurance, Geometry, Nand
@@ -67,10 +68,17 @@ class Board:
             clock,
             timing,
             Nand(geometry, cells, supply, clock, timing, endurance),
-            SecureElement(element, supply, clock, timing),
+            EmbeddedElement(element, supply, clock, timing),
             Entropy(noise),
             Keypad(),
         )
+
+    @property
+    def embedded(self) -> EmbeddedElement:
+        """The element as a thing that can be opened and copied; raise TypeError if it can't be."""
+        if not isinstance(self.element, EmbeddedElement):
+            raise TypeError(f"{type(self.element).__name__} can be neither opened nor copied")
+        return self.element
 
     def copy(self) -> "Board":
         """Return the same board once more, in memory; what happens to one spares the other."""
@@ -81,7 +89,7 @@ class Board:
             clock,
             self.timing,
             self.nand.on(supply, clock),
-            self.element.on(supply, clock),
+            self.embedded.on(supply, clock),
             self.entropy.copy(),
             Keypad(),
         )

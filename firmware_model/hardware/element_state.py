@@ -67,6 +67,33 @@ EMPTY: Final = SlotState()
 
 
 @dataclass(frozen=True, slots=True)
+class PublicSlot:
+    """What anybody on the board may know of a slot."""
+
+    is_set: bool
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublicState:
+    """What an element tells of itself: all that the firmware works with, and no secret."""
+
+    limits: tuple[int, int, int]  # by Count
+    slots: tuple[PublicSlot, ...]  # by Slot
+    stretch_salt: bytes | None
+    attempt_number: int
+    head: bytes
+    log_count: int
+    counts: tuple[int, ...]
+    epoch: int
+    was_erased: bool
+    is_read_only: bool
+    update_key: bytes
+    firmware_floor: int
+    firmware_slot: FirmwareSlot
+
+
+@dataclass(frozen=True, slots=True)
 class ElementState:
     """All of it. Replaced as a whole, in one durable step."""
 
@@ -105,6 +132,25 @@ class ElementState:
             reset_code_hash,
             update_key,
             firmware_floor=firmware_floor,
+        )
+
+    @property
+    def public(self) -> PublicState:
+        """What of it the element tells."""
+        return PublicState(
+            limits=self.limits,
+            slots=tuple(PublicSlot(each.live is not None, each.generation) for each in self.slots),
+            stretch_salt=self.stretch_salt,
+            attempt_number=self.attempt_number,
+            head=self.head,
+            log_count=self.log_count,
+            counts=self.counts,
+            epoch=self.epoch,
+            was_erased=self.was_erased,
+            is_read_only=self.is_read_only,
+            update_key=self.update_key,
+            firmware_floor=self.firmware_floor,
+            firmware_slot=self.firmware_slot,
         )
 
     def logged(self, event: int, head: bytes) -> ElementState:

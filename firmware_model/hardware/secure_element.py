@@ -1,239 +1,71 @@
-"""The secure element: it keeps secrets, and makes every guess cost a try.
+"""The secure element as the firmware sees it, whatever it is made of.
 
 No slot secret ever leaves it. What leaves is an answer to a guess, after the try was spent; the
 try comes back only for a proof that the answer opened the media key, which the element checks by
 itself. So firmware that was replaced or glitched has as few guesses as a thief.
 """
 
-import hmac
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from collections.abc import Mapping
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from firmware_model.hardware.clock import Clock, Timing
-from firmware_model.hardware.element_state import (
-    Count,
-    ElementState,
-    FirmwareSlot,
-    Slot,
-    SlotState,
-    count_of,
+from firmware_model.hardware.attempt_counter import (
+    Answers,
+    AttemptCounter,
+    AttemptRequest,
+    External,
 )
-from firmware_model.hardware.supply import Supply
+from firmware_model.hardware.element_state import Count, FirmwareSlot, PublicState, Slot
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRequest:
-    """One guess: at which slot, with what, and the log record that tells of it."""
-
-    slot: Slot
-    stretched_pin: bytes
-    event: int
-    head: bytes  # of the log, with that record
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What one guess is answered: HMAC(slot secret, stretched PIN), 32 bytes each."""
-
-    slot: bytes
-    duress: bytes
-    number: int  # of the attempt; the proof is over it
-
-
-class External:
-    """A few bytes of serial flash beside the element: anybody with a clip can write them."""
-
-    def __init__(self, value: bytes = b"", store: Callable[[bytes], None] | None = None) -> None:
-        self.value = value
-        self._store = store
-
-    def write(self, value: bytes) -> None:
-        """Replace all of it."""
-        self.value = value
-        if self._store is not None:
-            self._store(value)
-
-
-class ElementCells:
-    """What an attempt counter may use of its element."""
-
-    def __init__(
-        self,
-        state: ElementState,
-        supply: Supply,
-        store: Callable[[ElementState], None] | None,
-        external: External,
-    ) -> None:
-        self.state = state
-        self._supply = supply
-        self._store = store
-        self._external = external
-
-    def commit(self, name: str, state: ElementState) -> None:
-        """Replace the state: one durable step, which happens as a whole or not at all."""
-        self._supply.step(f"element {name}")
-        self.state = state
-        if self._store is not None:
-            self._store(state)
-
-    def answers(self, request: AttemptRequest) -> Answers:
-        """Return the answers to a guess. An empty slot answers too, with what opens nothing."""
-        state = self.state
-        return Answers(
-            self._answer(request.slot, request.stretched_pin),
-            self._answer(Slot.DURESS, request.stretched_pin),
-            state.attempt_number,
-        )
-
-    def proof_is_right(self, proof: bytes) -> bool:
-        """Tell whether `proof` is HMAC(refund key, number of the last attempt)."""
-        state = self.state
-        if state.refund_key is None:
-            return False
-        right = hmac.digest(state.refund_key, state.attempt_number.to_bytes(8, "big"), "sha256")
-        return hmac.compare_digest(right, proof)
+class SecureElement(Protocol):
+    """Keeps secrets, and makes every guess cost a try."""
 
     @property
-    def external(self) -> bytes:
-        """What stands in the serial flash outside the element."""
-        return self._external.value
-
-    def write_external(self, value: bytes) -> None:
-        """Write the serial flash outside the element: one durable step."""
-        self._supply.step("program external flash")
-        self._external.write(value)
-
-    def _answer(self, slot: Slot, stretched_pin: bytes) -> bytes:
-        secret = self.state.slots[slot].live
-        if secret is None:
-            secret = hmac.digest(self.state.identity_seed, bytes((slot,)), "sha256")
-        return hmac.digest(secret, stretched_pin, "sha256")
-
-
-class AttemptCounter(Protocol):
-    """The part that counts guesses. It is made anew, without arguments, at every power-up."""
-
-    def attempt(self, cells: ElementCells, request: AttemptRequest) -> Answers | None:
-        """Answer one guess, or return None when no try is left."""
+    def state(self) -> PublicState:
+        """What it tells of itself; no secret is in it."""
         ...
-
-    def settle(self, cells: ElementCells, count: Count, proof: bytes | None) -> bool:
-        """Hear the verdict: a proof that the PIN was right, which gives the tries back, or None.
-
-        Returns whether the tries were given back.
-        """
-        ...
-
-    def tries_left(self, cells: ElementCells, count: Count) -> int:
-        """Return how many guesses are left."""
-        ...
-
-
-class SpendFirst:
-    """The reference counter: the try is spent, and the log knows, before anything is answered."""
-
-    def attempt(self, cells: ElementCells, request: AttemptRequest) -> Answers | None:
-        """Answer one guess, or return None when no try is left."""
-        state, count = cells.state, count_of(request.slot)
-        if not state.tries[count]:
-            return None
-        spent = state.with_tries(count, state.tries[count] - 1)
-        spent = replace(spent, attempt_number=state.attempt_number + 1)
-        cells.commit("spend try", spent.logged(request.event, request.head))
-        return cells.answers(request)
-
-    def settle(self, cells: ElementCells, count: Count, proof: bytes | None) -> bool:
-        """Give the tries back for a right proof."""
-        if proof is None or not cells.proof_is_right(proof):
-            return False
-        cells.commit("refund tries", cells.state.with_tries(count, cells.state.limits[count]))
-        return True
-
-    def tries_left(self, cells: ElementCells, count: Count) -> int:
-        """Return how many guesses are left."""
-        return cells.state.tries[count]
-
-
-class SecureElement:
-    """The part as the firmware sees it."""
-
-    def __init__(
-        self,
-        state: ElementState,
-        supply: Supply,
-        clock: Clock,
-        timing: Timing,
-        store: Callable[[ElementState], None] | None = None,
-        external: External | None = None,
-    ) -> None:
-        self.external = external or External()
-        self._cells = ElementCells(state, supply, store, self.external)
-        self._clock = clock
-        self._timing = timing
-        self._counter: AttemptCounter = SpendFirst()
-        self._drawn: frozenset[Slot] = frozenset()  # whose spare is new, and was never live
-        self._key: Ed25519PrivateKey | None = None
-        self._identity = b""
 
     @property
-    def state(self) -> ElementState:
-        """Everything it remembers; the firmware takes no secret from here."""
-        return self._cells.state
+    def external(self) -> External:
+        """The serial flash beside it, which anybody can read and write."""
+        ...
+
+    @property
+    def identity(self) -> bytes:
+        """The public key of the drive, 32 bytes (Ed25519, RFC 8032)."""
+        ...
 
     def power_on(self, counter: AttemptCounter) -> None:
         """Begin with an attempt counter that remembers nothing outside the element."""
-        self._counter = counter
-        self._drawn = frozenset()
+        ...
 
     def attempt(self, request: AttemptRequest) -> Answers | None:
         """Spend a try and answer one guess; None when there is no try left."""
-        self._charge()
-        return self._counter.attempt(self._cells, request)
+        ...
 
     def settle(self, count: Count, proof: bytes | None) -> bool:
-        """Tell the counter the verdict; a right proof gives the tries back."""
-        self._charge()
-        return self._counter.settle(self._cells, count, proof)
+        """Hear the verdict: a proof that the PIN was right gives the tries back."""
+        ...
 
     def tries_left(self, count: Count) -> int:
         """Return how many guesses are left."""
-        return self._counter.tries_left(self._cells, count)
+        ...
 
     def answers_with_proof(self, slot: Slot, stretched_pin: bytes, proof: bytes) -> Answers | None:
         """Answer without a try, for whoever proves to hold the media key already."""
-        self._charge()
-        if not self._cells.proof_is_right(proof):
-            return None
-        return self._cells.answers(AttemptRequest(slot, stretched_pin, 0, b""))
+        ...
 
     def extend(self, event: int, head: bytes) -> None:
-        """Take one more record into the head and the counts: one durable step."""
-        self._charge()
-        self._cells.commit("extend log", self.state.logged(event, head))
+        """Take one more record into the head and the counts."""
+        ...
 
     def draw_spare(self, secrets: Mapping[Slot, bytes]) -> None:
-        """Put new secrets beside the live ones: one durable step."""
-        self._charge()
-        slots = {
-            slot: replace(self.state.slots[slot], spare=secret) for slot, secret in secrets.items()
-        }
-        self._cells.commit("draw spare", self.state.with_slots(slots))
-        self._drawn |= frozenset(secrets)
+        """Put new secrets beside the live ones."""
+        ...
 
     def spare_answer(self, slot: Slot, stretched_pin: bytes) -> bytes:
-        """Return what the spare secret answers; raise ValueError where none was drawn.
-
-        One that was live before a commit is not asked: its old PIN could be guessed at no cost.
-        """
-        self._charge()
-        spare = self.state.slots[slot].spare
-        if spare is None or slot not in self._drawn:
-            raise ValueError(f"slot {slot.name} has no spare secret")
-        return hmac.digest(spare, stretched_pin, "sha256")
+        """Return what the spare secret answers; raise ValueError where none was drawn."""
+        ...
 
     def commit(
         self,
@@ -246,109 +78,38 @@ class SecureElement:
         proof: bytes | None = None,
         first: tuple[bytes, bytes] | None = None,
     ) -> bool:
-        """Make the spare secrets of `slots` the live ones: one durable step.
+        """Make the spare secrets of `slots` the live ones, all at once.
 
         With it go the slots in `end`, tries come back to the counts in `refill`, and the log grows
         by a record. On a drive that has keys it takes a proof of the media key; the first slot of
         a drive without any brings refund key and stretching salt (`first`) instead. Returns False,
         and changes nothing, without either, and where a slot has no spare secret.
         """
-        self._charge()
-        state = self.state
-        if any(state.slots[slot].spare is None or slot not in self._drawn for slot in slots):
-            return False
-        if state.refund_key is None:
-            if first is None:
-                return False
-            state = replace(state, refund_key=first[0], stretch_salt=first[1], was_erased=False)
-        elif proof is None or not self._cells.proof_is_right(proof):
-            return False
-        changes = {slot: SlotState(generation=state.slots[slot].generation) for slot in end}
-        for slot in slots:
-            old = state.slots[slot]
-            changes[slot] = SlotState(old.spare, old.live, old.generation + 1)
-        for count in refill:
-            state = state.with_tries(count, state.limits[count])
-        self._cells.commit("commit slot", state.with_slots(changes).logged(event, head))
-        self._drawn -= frozenset(slots)
-        return True
+        ...
 
     def destroy_spares(self) -> None:
-        """Destroy whatever stands beside the live secrets: one durable step, if there is any."""
-        self._charge()
-        spares = {
-            Slot(i): replace(slot, spare=None)
-            for i, slot in enumerate(self.state.slots)
-            if slot.spare is not None
-        }
-        if spares:
-            self._cells.commit("destroy spares", self.state.with_slots(spares))
+        """Destroy whatever stands beside the live secrets, if anything does."""
+        ...
 
     def destroy_all(self, event: int, head: bytes) -> None:
-        """Destroy every slot secret and the refund key: the moment of erasure, in one step."""
-        self._charge()
-        state = self.state.logged(event, head)
-        empty = {
-            Slot(i): SlotState(generation=slot.generation) for i, slot in enumerate(state.slots)
-        }
-        erased = replace(
-            state.with_slots(empty),
-            refund_key=None,
-            stretch_salt=None,
-            tries=state.limits,
-            epoch=state.epoch + 1,
-            was_erased=True,
-            is_read_only=False,
-        )
-        self._cells.commit("destroy secrets", erased)
+        """Destroy every slot secret and the refund key: the moment of erasure."""
+        ...
 
     def set_read_only(self, is_read_only: bool, event: int, head: bytes) -> None:
-        """Keep the read-only flag: one durable step."""
-        self._charge()
-        state = replace(self.state, is_read_only=is_read_only)
-        self._cells.commit("set read-only", state.logged(event, head))
+        """Keep the read-only flag."""
+        ...
 
     def switch_firmware(self, slot: FirmwareSlot, floor: int, event: int, head: bytes) -> bool:
-        """Name the slot to begin with and raise the floor of security versions: one durable step.
+        """Name the slot to begin with and raise the floor of security versions.
 
         Returns False, and changes nothing, for a floor below the one there is.
         """
-        self._charge()
-        if floor < self.state.firmware_floor:
-            return False
-        state = replace(self.state, firmware_slot=slot, firmware_floor=floor)
-        self._cells.commit("switch firmware", state.logged(event, head))
-        return True
+        ...
 
     def reset_code_is_right(self, code: bytes) -> bool:
         """Tell whether `code` is the one printed when the drive was made."""
-        self._charge()
-        return hmac.compare_digest(sha256(code).digest(), self.state.reset_code_hash)
-
-    @property
-    def identity(self) -> bytes:
-        """The public key of the drive, 32 bytes (Ed25519, RFC 8032)."""
-        if not self._identity:
-            self._identity = self._private().public_key().public_bytes_raw()
-        return self._identity
+        ...
 
     def sign(self, message: bytes) -> bytes:
         """Return the drive's signature, 64 bytes."""
-        self._charge()
-        return self._private().sign(message)
-
-    def on(self, supply: Supply, clock: Clock) -> "SecureElement":
-        """Return an element in the same state, on another board and kept nowhere."""
-        other = SecureElement(
-            self.state, supply, clock, self._timing, external=External(self.external.value)
-        )
-        other._key, other._identity = self._key, self._identity
-        return other
-
-    def _private(self) -> Ed25519PrivateKey:
-        if self._key is None:
-            self._key = Ed25519PrivateKey.from_private_bytes(self.state.identity_seed)
-        return self._key
-
-    def _charge(self) -> None:
-        self._clock.charge(self._timing.element_us)
+        ...

@@ -14,14 +14,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Self
 
+from firmware_model.hardware.attempt_counter import External
 from firmware_model.hardware.board import Board
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import ElementState
+from firmware_model.hardware.embedded_element import EmbeddedElement
 from firmware_model.hardware.entropy import Entropy, NoiseSource
 from firmware_model.hardware.file_cells import FileCells
 from firmware_model.hardware.keypad import Keypad
 from firmware_model.hardware.nand import Endurance, Geometry, Nand
-from firmware_model.hardware.secure_element import External, SecureElement
 from firmware_model.hardware.sedfile_layout import (
     AREA_BYTES,
     EXTERNAL_BYTES_MAX,
@@ -168,7 +169,7 @@ class SedFile:
             self._clock,
             timing,
             self._nand,
-            SecureElement(
+            EmbeddedElement(
                 record.element, supply, self._clock, timing, self._keep_element, external
             ),
             Entropy(noise),

@@ -201,7 +201,7 @@ def note_secrets(bench: Bench) -> None:
         secrets[f"MEK {mek[:4].hex()}"] = mek
         for name, half in (("first", mek[:32]), ("second", mek[32:])):
             secrets[f"{name} half of MEK {mek[:4].hex()}"] = half
-    state = bench.drive.board.element.state
+    state = bench.drive.board.embedded.memory
     secrets["identity key"] = state.identity_seed
     for number, slot in enumerate(state.slots):
         if slot.live is not None:
