@@ -21,13 +21,13 @@ from firmware_model.hardware.element_state import (
 )
 from firmware_model.hardware.embedded_element import EmbeddedElement
 from firmware_model.hardware.supply import PowerCut
-from hil_tests.test_secure_element import EVENT, HEAD, IN_USE, Kept, guess, proof_of
+from hil_tests.test_secure_element import EVENT, HEAD, IN_USE, NEW, Kept, guess, proof_of
 
 ACTIONS: dict[str, Callable[[EmbeddedElement], object]] = {
     "attempt": lambda element: element.attempt(guess()),
     "settle": lambda element: element.settle(Count.USER, proof_of(element)),
     "extend": lambda element: element.extend(EVENT, HEAD),
-    "draw": lambda element: element.draw_spare({Slot.USER: b"n" * 32, Slot.ADMIN: b"m" * 32}),
+    "draw": lambda element: element.draw_spare({Slot.USER: NEW, Slot.ADMIN: NEW}),
     "commit": lambda element: element.commit(
         (Slot.USER, Slot.ADMIN),
         EVENT,

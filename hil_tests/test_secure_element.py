@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_model.hardware.attempt_counter import Answers, AttemptRequest, SpendFirst
+from firmware_model.hardware.attempt_counter import Answers, AttemptRequest, NewSecret, SpendFirst
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import (
     Count,
@@ -26,6 +26,7 @@ LIMITS = (3, 4, 5)
 REFUND_KEY, SALT = b"R" * 32, b"S" * 32
 SECRETS = {slot: bytes((0x40 + slot,)) * 32 for slot in Slot}
 EVENT, HEAD = 7, b"h" * 32
+NEW = NewSecret(b"n" * 32, b"pin")
 FRESH = ElementState.fresh(LIMITS, b"i" * 32, sha256(b"reset code").digest())
 IN_USE = replace(
     FRESH,
@@ -61,7 +62,7 @@ def answers(element: EmbeddedElement, slot: Slot = Slot.USER, pin: bytes = b"pin
 
 
 def proof_of(element: EmbeddedElement, key: bytes = REFUND_KEY) -> bytes:
-    return hmac.digest(key, element.memory.attempt_number.to_bytes(8, "big"), "sha256")
+    return hmac.digest(key, element.challenge(), "sha256")
 
 
 def test_answer_is_the_hmac_of_the_slots_secret_and_that_of_the_duress_slot(
@@ -71,7 +72,7 @@ def test_answer_is_the_hmac_of_the_slots_secret_and_that_of_the_duress_slot(
 
     assert found.slot == hmac.digest(SECRETS[Slot.ADMIN], b"stretched", "sha256")
     assert found.duress == hmac.digest(SECRETS[Slot.DURESS], b"stretched", "sha256")
-    assert found.number == element.memory.attempt_number == 1
+    assert element.memory.attempt_number == 1
 
 
 def test_try_is_spent_and_logged_before_anything_is_answered() -> None:
@@ -160,8 +161,8 @@ def test_holder_of_a_proof_is_answered_without_a_try(element: EmbeddedElement) -
     expected = answers(element, Slot.ADMIN)
     before = element.memory
 
-    assert element.answers_with_proof(Slot.ADMIN, b"pin", proof_of(element)) == expected
-    assert element.answers_with_proof(Slot.ADMIN, b"pin", bytes(32)) is None
+    assert element.answer_with_proof(Slot.ADMIN, b"pin", proof_of(element)) == expected.slot
+    assert element.answer_with_proof(Slot.ADMIN, b"pin", bytes(32)) is None
     assert element.memory == before
 
 
@@ -174,7 +175,7 @@ def test_empty_slot_answers_what_no_secret_would() -> None:
 
 def test_drawn_spare_changes_no_answer(element: EmbeddedElement) -> None:
     before = answers(element)
-    element.draw_spare({Slot.USER: b"n" * 32})
+    element.draw_spare({Slot.USER: NEW})
 
     assert answers(element).slot == before.slot
     assert element.spare_answer(Slot.USER, b"pin") == hmac.digest(b"n" * 32, b"pin", "sha256")
@@ -188,7 +189,7 @@ def test_slot_without_a_spare_gives_no_spare_answer(element: EmbeddedElement) ->
 def test_commit_makes_the_spare_secret_live_and_the_live_one_spare(
     element: EmbeddedElement,
 ) -> None:
-    element.draw_spare({Slot.USER: b"n" * 32})
+    element.draw_spare({Slot.USER: NEW})
 
     assert element.commit((Slot.USER,), EVENT, HEAD, proof=proof_of(element))
     assert element.memory.slots[Slot.USER] == SlotState(b"n" * 32, SECRETS[Slot.USER], 2)
@@ -210,7 +211,7 @@ def test_secret_of_the_old_pin_answers_nobody_after_the_commit(loses_power: bool
 
 
 def test_destroyed_spares_are_nowhere_in_the_element(element: EmbeddedElement) -> None:
-    element.draw_spare({Slot.USER: b"n" * 32})
+    element.draw_spare({Slot.USER: NEW})
     element.commit((Slot.USER,), EVENT, HEAD, proof=proof_of(element))
     element.destroy_spares()
 
@@ -228,7 +229,7 @@ def test_destroying_spares_where_there_are_none_is_no_step() -> None:
 def test_commit_ends_slots_and_refills_counts_in_the_same_step() -> None:
     kept = Kept(replace(IN_USE, tries=(0, 4, 2)))
     element = kept.element
-    element.draw_spare({Slot.USER: b"n" * 32})
+    element.draw_spare({Slot.USER: NEW})
     kept.stored.clear()
     element.commit(
         (Slot.USER,),
@@ -265,7 +266,7 @@ def test_commit_on_a_drive_with_keys_changes_nothing_without_a_proof(
 
 def test_first_commit_brings_refund_key_and_salt() -> None:
     element = Kept(replace(FRESH, was_erased=True)).element
-    element.draw_spare({Slot.USER: b"n" * 32})
+    element.draw_spare({Slot.USER: NEW})
 
     assert not element.commit((Slot.USER,), EVENT, HEAD)
     assert element.commit((Slot.USER,), EVENT, HEAD, first=(REFUND_KEY, SALT))
@@ -276,7 +277,7 @@ def test_first_commit_brings_refund_key_and_salt() -> None:
 def test_destroying_all_takes_every_secret_and_keeps_what_must_outlive_it() -> None:
     kept = Kept(replace(IN_USE, tries=(0, 1, 2), is_read_only=True, log_count=5))
     identity = kept.element.identity
-    kept.element.draw_spare({Slot.USER: b"n" * 32})
+    kept.element.draw_spare({Slot.USER: NEW})
     kept.stored.clear()
     kept.element.destroy_all(EVENT, HEAD)
 

@@ -11,7 +11,7 @@ from typing import Final
 from firmware_model.firmware import crypto
 from firmware_model.firmware.keystore import KeyRecord, KeyStore
 from firmware_model.firmware.parts import Parts
-from firmware_model.hardware.attempt_counter import AttemptRequest
+from firmware_model.hardware.attempt_counter import AttemptRequest, NewSecret
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import Count, Slot
 from firmware_model.hardware.entropy import Entropy
@@ -79,8 +79,8 @@ class KeyHierarchy:
         for other in (Slot.USER, Slot.ADMIN) if slot is Slot.DURESS else (Slot.DURESS,):
             if not self.is_set(other):
                 continue
-            answers = self._element.answers_with_proof(other, stretched, self._proof(mek))
-            if answers is None or self._open(other, answers.slot, stretched) is not None:
+            answer = self._element.answer_with_proof(other, stretched, self._proof(mek))
+            if answer is None or self._open(other, answer, stretched) is not None:
                 return True
         return False
 
@@ -126,8 +126,7 @@ class KeyHierarchy:
         return unwrapped.key if unwrapped.is_right else None
 
     def _proof(self, mek: bytes) -> bytes:
-        number = self._element.state.attempt_number
-        return crypto.hmac_sha256(refund_key(mek), number.to_bytes(8, "big"))
+        return crypto.hmac_sha256(refund_key(mek), self._element.challenge())
 
 
 def refund_key(mek: bytes) -> bytes:
@@ -165,7 +164,8 @@ class _Change:
     def draw(self) -> None:
         """Draw new slot secrets beside the live ones."""
         draw = self._keys._entropy.draw
-        self._element.draw_spare({slot: draw(SECRET_BYTES) for slot in self._stretched})
+        new = {slot: NewSecret(draw(SECRET_BYTES), pin) for slot, pin in self._stretched.items()}
+        self._element.draw_spare(new)
 
     def wrap(self) -> None:
         """Wrap the keys for the new PINs; the duress slot gets noise."""

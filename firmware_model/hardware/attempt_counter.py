@@ -21,11 +21,18 @@ class AttemptRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What one guess is answered: HMAC(slot secret, stretched PIN), 32 bytes each."""
+    """What a guess is answered: HMAC(slot secret, stretched PIN), 32 bytes, where it is right."""
 
     slot: bytes
     duress: bytes
-    number: int  # of the attempt; the proof is over it
+
+
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """What a slot is given anew: 32 random bytes, and the PIN that is to open it."""
+
+    secret: bytes
+    stretched_pin: bytes
 
 
 class External:
@@ -66,19 +73,25 @@ class ElementCells:
 
     def answers(self, request: AttemptRequest) -> Answers:
         """Return the answers to a guess. An empty slot answers too, with what opens nothing."""
-        state = self.state
-        return Answers(
-            self._answer(request.slot, request.stretched_pin),
-            self._answer(Slot.DURESS, request.stretched_pin),
-            state.attempt_number,
-        )
+        pin = request.stretched_pin
+        return Answers(self.answer(request.slot, pin), self.answer(Slot.DURESS, pin))
+
+    def answer(self, slot: Slot, stretched_pin: bytes) -> bytes:
+        """Return the answer of one slot."""
+        secret = self.state.slots[slot].live
+        if secret is None:
+            secret = hmac.digest(self.state.identity_seed, bytes((slot,)), "sha256")
+        return hmac.digest(secret, stretched_pin, "sha256")
+
+    def challenge(self) -> bytes:
+        """Return what a proof is over: the number of the last attempt, 8 bytes."""
+        return self.state.attempt_number.to_bytes(8, "big")
 
     def proof_is_right(self, proof: bytes) -> bool:
-        """Tell whether `proof` is HMAC(refund key, number of the last attempt)."""
-        state = self.state
-        if state.refund_key is None:
+        """Tell whether `proof` is HMAC(refund key, challenge)."""
+        if self.state.refund_key is None:
             return False
-        right = hmac.digest(state.refund_key, state.attempt_number.to_bytes(8, "big"), "sha256")
+        right = hmac.digest(self.state.refund_key, self.challenge(), "sha256")
         return hmac.compare_digest(right, proof)
 
     @property
@@ -90,12 +103,6 @@ class ElementCells:
         """Write the serial flash outside the element: one durable step."""
         self._supply.step("program external flash")
         self._external.write(value)
-
-    def _answer(self, slot: Slot, stretched_pin: bytes) -> bytes:
-        secret = self.state.slots[slot].live
-        if secret is None:
-            secret = hmac.digest(self.state.identity_seed, bytes((slot,)), "sha256")
-        return hmac.digest(secret, stretched_pin, "sha256")
 
 
 class AttemptCounter(Protocol):

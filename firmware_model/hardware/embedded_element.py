@@ -13,6 +13,7 @@ from firmware_model.hardware.attempt_counter import (
     AttemptRequest,
     ElementCells,
     External,
+    NewSecret,
     SpendFirst,
 )
 from firmware_model.hardware.clock import Clock, Timing
@@ -85,23 +86,27 @@ class EmbeddedElement:
         """Return how many guesses are left."""
         return self._counter.tries_left(self._cells, count)
 
-    def answers_with_proof(self, slot: Slot, stretched_pin: bytes, proof: bytes) -> Answers | None:
+    def challenge(self) -> bytes:
+        """Return what the next proof is over."""
+        return self._cells.challenge()
+
+    def answer_with_proof(self, slot: Slot, stretched_pin: bytes, proof: bytes) -> bytes | None:
         """Answer without a try, for whoever proves to hold the media key already."""
         self._charge()
         if not self._cells.proof_is_right(proof):
             return None
-        return self._cells.answers(AttemptRequest(slot, stretched_pin, 0, b""))
+        return self._cells.answer(slot, stretched_pin)
 
     def extend(self, event: int, head: bytes) -> None:
         """Take one more record into the head and the counts: one durable step."""
         self._charge()
         self._cells.commit("extend log", self.memory.logged(event, head))
 
-    def draw_spare(self, secrets: Mapping[Slot, bytes]) -> None:
+    def draw_spare(self, new: Mapping[Slot, NewSecret]) -> None:
         """Put new secrets beside the live ones: one durable step."""
         self._charge()
         slots = {
-            slot: replace(self.memory.slots[slot], spare=secret) for slot, secret in secrets.items()
+            slot: replace(self.memory.slots[slot], spare=each.secret) for slot, each in new.items()
         }
         self._cells.commit("draw spare", self.memory.with_slots(slots))
         self._drawn |= frozenset(secrets)

@@ -13,6 +13,7 @@ from firmware_model.hardware.attempt_counter import (
     AttemptCounter,
     AttemptRequest,
     External,
+    NewSecret,
 )
 from firmware_model.hardware.element_state import Count, FirmwareSlot, PublicState, Slot
 
@@ -51,7 +52,14 @@ class SecureElement(Protocol):
         """Return how many guesses are left."""
         ...
 
-    def answers_with_proof(self, slot: Slot, stretched_pin: bytes, proof: bytes) -> Answers | None:
+    def challenge(self) -> bytes:
+        """Return what the next proof is over: a proof is HMAC(refund key, challenge), 32 bytes.
+
+        Each proof is given once, for the challenge that was asked last.
+        """
+        ...
+
+    def answer_with_proof(self, slot: Slot, stretched_pin: bytes, proof: bytes) -> bytes | None:
         """Answer without a try, for whoever proves to hold the media key already."""
         ...
 
@@ -59,7 +67,7 @@ class SecureElement(Protocol):
         """Take one more record into the head and the counts."""
         ...
 
-    def draw_spare(self, secrets: Mapping[Slot, bytes]) -> None:
+    def draw_spare(self, new: Mapping[Slot, NewSecret]) -> None:
         """Put new secrets beside the live ones."""
         ...
 
