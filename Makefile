@@ -1,10 +1,11 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TPM_STAMP := $(VENV)/.installed-tpm
 PYTHON ?= python3
 REPORT ?= sedlab-report
 
-.PHONY: help setup check test test-wheel evaluate bench vectors matrix hooks clean
+.PHONY: help setup check test test-tpm test-wheel evaluate bench vectors matrix hooks clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -25,6 +26,26 @@ check: $(STAMP) ## format, lint, types, import contracts: seconds
 test: $(STAMP) ## everything that needs only pip
 	$(BIN)/pytest -q -n auto hil_tests
 	$(MAKE) --no-print-directory test-wheel
+
+test-tpm: $(TPM_STAMP) ## the suite of secure elements, on the embedded one and on a TPM in software
+	$(BIN)/pytest -q -n auto --need-tpm \
+		hil_tests/test_secure_element.py hil_tests/test_element_*.py hil_tests/test_tpm_*.py
+
+# swtpm is the TPM; the rest is what building its Python binding takes.
+$(TPM_STAMP): $(STAMP)
+	@packages="swtpm libtss2-dev pkg-config gcc libc6-dev"; \
+	headers=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
+	[ -e "$$headers/Python.h" ] || packages="$$packages python3-dev"; \
+	if swtpm --version >/dev/null 2>&1 && gcc --version >/dev/null 2>&1 \
+		&& pkg-config --exists tss2-esys 2>/dev/null && [ -e "$$headers/Python.h" ]; \
+		then exit 0; fi; \
+	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
+		echo "lacking a TPM in software: on Debian, as root, apt-get install $$packages"; exit 1; \
+	fi; \
+	apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq install --no-install-recommends $$packages >/dev/null
+	$(BIN)/python -m pip install --quiet --editable '.[test,tpm]'
+	@touch $@
 
 test-wheel: $(STAMP) ## install the wheel into an empty environment and evaluate there
 	rm -rf $(VENV)/wheel

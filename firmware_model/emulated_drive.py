@@ -33,6 +33,7 @@ from firmware_model.hardware.board import Board
 from firmware_model.hardware.element_state import ElementState
 from firmware_model.hardware.entropy import Entropy, NoiseSource, random_digits
 from firmware_model.hardware.keypad import Leds, keys
+from firmware_model.hardware.secure_element import ElementError
 from firmware_model.hardware.sedfile import SedFileError
 from firmware_model.hardware.supply import PowerCut, Torn
 from firmware_model.profiles import Profile
@@ -342,9 +343,9 @@ class EmulatedDrive:
             unit.refuse_late(LOCKED)
 
     def _end(self, end: BaseException) -> Handshake:
-        """Power was cut, or a part crashed; a crash of the model or its file is nobody's part."""
+        """Power was cut, or a part crashed; model, file and element are nobody's part."""
         if not isinstance(end, PowerCut):
-            if not self.parts or isinstance(end, SedFileError):
+            if not self.parts or isinstance(end, SedFileError | ElementError):
                 raise end
             self.crashes.append(f"{type(end).__name__}: {end}")
             self.board.supply.power_off()

@@ -31,6 +31,12 @@ FEATURES: Final = {
     "read-only": Feature.READ_ONLY,
     "auto-lock": Feature.AUTO_LOCK,
 }
+# By TCTI string, but none that names a library or a program: a profile runs nothing of its own.
+ELEMENT: Final = (
+    r"embedded"
+    r"|tpm:(?:swtpm|mssim):host=[0-9A-Za-z.-]{1,255},port=[0-9]{1,5}"
+    r"|tpm:device:/dev/tpmrm[0-9]"
+)
 
 
 class ProfileError(ValueError):
@@ -56,11 +62,17 @@ class Profile:
     title: str
     dialect: Dialect
     policy: Policy
+    element: str = "embedded"  # or `tpm:TCTI`
     usb: Usb = field(default_factory=Usb)
     timing: Timing = field(default_factory=Timing)
     update_key: bytes = TEST_UPDATE_KEY  # Ed25519, public: whose signature firmware must bear
     # Properties that this drive must fail, with the reason: it is a control.
     expected_failures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tcti(self) -> str | None:
+        """How to reach the TPM that is the drive's element, if one is."""
+        return self.element.removeprefix("tpm:") if self.element.startswith("tpm:") else None
 
 
 def names() -> tuple[str, ...]:
@@ -142,6 +154,7 @@ def parse(text: str) -> Profile:
         title=reader.text("title", r"[^\x00-\x1f]{1,80}"),
         dialect=cast(Dialect, dialect),
         policy=_policy(reader, name, dialect),
+        element=reader.text("element", ELEMENT, "embedded"),
         usb=_usb(reader.table("usb")),
         timing=_timing(reader.table("timing")),
         update_key=_update_key(reader.table("update")),

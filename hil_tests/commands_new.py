@@ -61,6 +61,11 @@ def profile_text(profile: str) -> str:
     type=click.Path(dir_okay=False, path_type=Path),
     help="File of pinned identities, instead of the user's own.",
 )
+@click.option(
+    "--takes-tpm",
+    is_flag=True,
+    help="Give the computer's own TPM to this drive, until the TPM is cleared.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def new(
     file: Path,
@@ -68,6 +73,7 @@ def new(
     capacity: str | None,
     settings: tuple[str, ...],
     known_drives: Path | None,
+    takes_tpm: bool,
     as_json: bool,
 ) -> None:
     """Make a drive in a file, and print its reset code, which is told this once.
@@ -76,10 +82,9 @@ def new(
     """
     from firmware_model import profiles
     from firmware_model.emulated_drive import manufacture, serial_of
-    from firmware_model.firmware.layout import Layout
     from firmware_model.hardware.entropy import SeededNoise
-    from firmware_model.hardware.sedfile import SedFile, SedFileError
-    from host_driver.errors import IdentityUnknown, TransportError
+    from hil_tests.targets import create_file
+    from host_driver.errors import IdentityUnknown
     from host_driver.known_drives import KnownDrives, default_path, fingerprint
 
     file = Path(str(file).removeprefix("model:"))  # as it is named where it is a target
@@ -90,12 +95,13 @@ def new(
         changes["capacity"] = capacity
     text = profiles.changed(profile_text(profile), changes)
     described = profiles.parse(text)
+    if (described.tcti or "").startswith("device:") and not takes_tpm:
+        raise click.UsageError(
+            f"{described.element}: the TPM will serve nothing but this drive, and its lockout gets "
+            "a password that nobody knows: add --takes-tpm if that is meant"
+        )
     made = manufacture(described, SeededNoise(os.urandom(32)))
-    try:
-        geometry = Layout.of(described.policy).geometry
-        SedFile.create(file, text, geometry, made.element, made.bad_blocks)
-    except SedFileError as refused:
-        raise TransportError(str(refused)) from None
+    create_file(file, text, described, made)
     serial, identity = serial_of(made.element)
     shown = fingerprint(identity)
     try:

@@ -1,16 +1,68 @@
 """Fixtures that several files of tests use."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from hil_tests.command_line import VARIABLES, Ran, Run
+from hil_tests.elements import EmbeddedBench, MakeBench, TpmBench
+from hil_tests.swtpm import Swtpm, missing
 from host_driver.__main__ import main
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("sedlab", deadline=None)
 settings.load_profile("sedlab")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--need-tpm", action="store_true", help="fail where a test with a TPM can't run, not skip"
+    )
+
+
+@pytest.fixture(scope="session")
+def swtpm(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Swtpm]:
+    """A TPM in software, running; tests that need one are skipped where it can't be had."""
+    lacking = missing()
+    if lacking and request.config.getoption("--need-tpm"):
+        pytest.fail(lacking)
+    if lacking:
+        pytest.skip(lacking)
+    tpm = Swtpm(tmp_path_factory.mktemp("tpm"))
+    yield tpm
+    tpm.cut_power()
+
+
+@pytest.fixture
+def tpm_bench(swtpm: Swtpm) -> Iterator[TpmBench]:
+    """An element with a TPM, as it leaves the factory."""
+    bench = TpmBench(swtpm)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture(params=["embedded", "tpm"])
+def make_element(request: pytest.FixtureRequest) -> Iterator[MakeBench]:
+    """Makes elements of one kind as they leave the factory, one at a time."""
+    if request.param == "embedded":
+        yield EmbeddedBench
+        return
+    swtpm: Swtpm = request.getfixturevalue("swtpm")
+    made: list[TpmBench] = []
+
+    def make_tpm() -> TpmBench:
+        while made:
+            made.pop().close()
+        made.append(TpmBench(swtpm))
+        return made[-1]
+
+    yield make_tpm
+    while made:
+        made.pop().close()
 
 
 @pytest.fixture

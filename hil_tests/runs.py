@@ -15,7 +15,7 @@ from hil_tests.facts import facts_of, reset_code_of
 from hil_tests.properties import PROPERTIES
 from hil_tests.properties.base import Property
 from hil_tests.steps import Facts, Step
-from hil_tests.targets import ModelName, profile_of
+from hil_tests.targets import ModelName, fresh_profile
 
 TEST_KDF_ITERATIONS = 1  # in runs; one property measures the cost that the profile demands
 SEED = b"sedlab evaluation"
@@ -58,7 +58,7 @@ class Target:
         self._content = content
         self.name = ModelName.parse(rest)
         self._parts = self.name.parts()
-        self.profile = profile_of(self.name)
+        self.profile = fresh_profile(self.name)
 
     @cached_property
     def facts(self) -> Facts:

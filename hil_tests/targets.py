@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,11 +22,16 @@ from typing import TYPE_CHECKING
 import usb.core
 
 from firmware_model import profiles
-from firmware_model.emulated_drive import EmulatedDrive
+from firmware_model.emulated_drive import EmulatedDrive, Manufactured
 from firmware_model.firmware.layout import Layout
 from firmware_model.firmware.parts import ERRORS_OF_CODE, PartClass, PartError, check_fit, part_for
+from firmware_model.hardware.board import Board
+from firmware_model.hardware.element_state import ElementState
 from firmware_model.hardware.entropy import NoiseSource, SeededNoise
+from firmware_model.hardware.secure_element import ElementError
 from firmware_model.hardware.sedfile import SedFile, SedFileError, SedFileInUse
+from firmware_model.hardware.tpm.element import TpmElement
+from firmware_model.hardware.tpm.provisioning import connect, provision
 from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.usb import SetupPacket
 from host_driver.attachment import Attachment, OpenOptions
@@ -114,7 +119,15 @@ def fresh_drive(
     name: ModelName, noise: NoiseSource, kdf_iterations: int | None = None
 ) -> EmulatedDrive:
     """Return a new drive of a profile with its replaced parts, without power."""
-    return EmulatedDrive.new(profile_of(name), noise, name.parts(), kdf_iterations)
+    return EmulatedDrive.new(fresh_profile(name), noise, name.parts(), kdf_iterations)
+
+
+def fresh_profile(name: ModelName) -> profiles.Profile:
+    """Return the profile a fresh drive is to be made of; raise DriveError where none can be."""
+    profile = profile_of(name)
+    if profile.tcti is not None:
+        raise NotFound(f"{name.base}: its element is a TPM, and a fresh one is not to be had")
+    return profile
 
 
 def profile_of(name: ModelName) -> profiles.Profile:
@@ -163,45 +176,76 @@ def unpowered(name: ModelName) -> Iterator[EmulatedDrive]:
         profile = _parsed(file, path)
         noise = SeededNoise(os.urandom(32))
         board = file.board(noise, profile.timing, profile.policy.flash.endurance)
-        with _readable():
+        with _told():
             yield FileDrive(board, profile, parts)
     finally:
         _close(file)
 
 
+def create_file(path: Path, text: str, profile: profiles.Profile, made: Manufactured) -> None:
+    """Make the file of a new drive, and its element; raise TransportError where that can't be."""
+    geometry = Layout.of(profile.policy).geometry
+    if profile.tcti is None:
+        with _told():
+            SedFile.create(path, text, geometry, made.element, made.bad_blocks)
+        return
+    nothing = ElementState.fresh(profile.policy.limits, bytes(32), bytes(32))
+    with _told():
+        SedFile.create(path, text, geometry, nothing, made.bad_blocks)
+        try:
+            with SedFile.open(path) as file, closing(connect(profile.tcti)) as chip:
+                endurance = profile.policy.flash.endurance
+                board = file.board(SeededNoise(b""), profile.timing, endurance)
+                provision(chip, made.element, board.element.external)
+        except ElementError:
+            path.unlink()
+            raise
+
+
+def _with_tpm(board: Board, tcti: str, stack: ExitStack) -> None:
+    """Solder a TPM to a board in place of the embedded element, beside the same serial flash."""
+    with _told():
+        chip = stack.enter_context(closing(connect(tcti)))
+        board.element = TpmElement(
+            chip, board.supply, board.clock, board.timing, board.element.external, board.sync
+        )
+
+
 @contextmanager
-def _readable() -> Iterator[None]:
-    """Say of a file that it can't be read or written as the driver says it."""
+def _told() -> Iterator[None]:
+    """Tell of a file or an element that fails as a driver does."""
     try:
         yield
-    except SedFileError as refused:
+    except (SedFileError, ElementError) as refused:
         raise TransportError(str(refused)) from None
 
 
 def attach(rest: str, options: OpenOptions) -> Attachment:
     """Reach the drive that `model:REST` names: giving it power is a power-up."""
     name = ModelName.parse(rest)
-    with ExitStack() as closing:
+    with ExitStack() as stack:
         if name.is_file:
             path, parts = Path(name.base), name.parts()
             file = open_file(path)
-            closing.callback(_close, file)
+            stack.callback(_close, file)
             profile = _parsed(file, path)
             board = file.board(
                 SeededNoise(os.urandom(32)), profile.timing, profile.policy.flash.endurance
             )
+            if profile.tcti is not None:
+                _with_tpm(board, profile.tcti, stack)
             drive: EmulatedDrive = FileDrive(board, profile, parts)
         else:
             drive = fresh_drive(name, SeededNoise(os.urandom(32)))
         drive.power_on()
-        closing.callback(drive.power_off)
+        stack.callback(drive.power_off)
         backend: IBackend = InProcess([drive])
         if options.trace is not None:
-            backend = traced(backend, options.trace, closing)
+            backend = traced(backend, options.trace, stack)
         if options.on_exchange is not None:
             backend = Told(backend, options.on_exchange)
         transport = transport_to(drive, backend)
-        closing.callback(transport.close)
+        stack.callback(transport.close)
         if options.on_exchange is not None:
             transport = Verbose(transport, options.on_exchange)
         return Attachment(
@@ -210,12 +254,12 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
             is_trusted=not name.is_file,
             serial=drive.serial,
             destroys_data=True,
-            close=closing.pop_all().close,
+            close=stack.pop_all().close,
         )
 
 
 class FileDrive(EmulatedDrive):
-    """A drive in a file: where the file can't be written, it is as dead as after a power cut."""
+    """A drive in a file: where that or its TPM fails, it is as dead as after a power cut."""
 
     def power_on(self) -> None:
         with self._alive():
@@ -253,13 +297,13 @@ class FileDrive(EmulatedDrive):
     def _alive(self) -> Iterator[None]:
         try:
             yield
-        except SedFileError as refused:
+        except (SedFileError, ElementError) as refused:
             self.power_off()
             raise TransportError(str(refused)) from None
 
 
 def _close(file: SedFile) -> None:
-    with _readable():
+    with _told():
         file.close()
 
 

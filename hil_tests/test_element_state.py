@@ -1,6 +1,5 @@
-"""What the secure element keeps: durable in single steps, and total as bytes."""
+"""What the embedded element keeps, as bytes: one length, one meaning, or a refusal."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from zlib import crc32
 
@@ -8,73 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_model.hardware.clock import Timing
 from firmware_model.hardware.element_state import (
     KINDS,
     MAGIC,
-    Count,
     ElementState,
     ElementStateError,
     FirmwareSlot,
     Slot,
     SlotState,
 )
-from firmware_model.hardware.embedded_element import EmbeddedElement
-from firmware_model.hardware.supply import PowerCut
-from hil_tests.test_secure_element import EVENT, HEAD, IN_USE, NEW, Kept, guess, proof_of
-
-ACTIONS: dict[str, Callable[[EmbeddedElement], object]] = {
-    "attempt": lambda element: element.attempt(guess()),
-    "settle": lambda element: element.settle(Count.USER, proof_of(element)),
-    "extend": lambda element: element.extend(EVENT, HEAD),
-    "draw": lambda element: element.draw_spare({Slot.USER: NEW, Slot.ADMIN: NEW}),
-    "commit": lambda element: element.commit(
-        (Slot.USER, Slot.ADMIN),
-        EVENT,
-        HEAD,
-        end=(Slot.RECOVERY_1,),
-        refill=(Count.RECOVERY,),
-        proof=proof_of(element),
-    ),
-    "destroy spares": lambda element: element.destroy_spares(),
-    "read-only": lambda element: element.set_read_only(True, EVENT, HEAD),
-    "switch firmware": lambda element: element.switch_firmware(FirmwareSlot.A, 2, EVENT, HEAD),
-    "destroy all": lambda element: element.destroy_all(EVENT, HEAD),
-}
-
-
-def run_all(element: EmbeddedElement) -> None:
-    for action in ACTIONS.values():
-        action(element)
-
-
-def test_every_action_is_one_step() -> None:
-    kept = Kept(IN_USE)
-    run_all(kept.element)
-
-    assert len(kept.supply.names) == len(kept.stored) == len(ACTIONS)
-
-
-@pytest.mark.parametrize("number", range(1, len(ACTIONS) + 1))
-def test_cut_at_a_step_leaves_the_state_before_it(number: int) -> None:
-    whole = Kept(IN_USE)
-    run_all(whole.element)
-    kept = Kept(IN_USE)
-    kept.supply.cut_at(number)
-
-    with pytest.raises(PowerCut):
-        run_all(kept.element)
-    assert kept.element.memory == [IN_USE, *whole.stored][number - 1]
-    assert kept.stored == whole.stored[: number - 1]
-
-
-@pytest.mark.parametrize("name", ACTIONS)
-def test_every_action_takes_the_elements_time(name: str) -> None:
-    kept = Kept(IN_USE)
-    ACTIONS[name](kept.element)
-
-    assert kept.clock.now_us == Timing().element_us
-
+from hil_tests.test_embedded_element import IN_USE
 
 SECRET = st.binary(min_size=32, max_size=32)
 OPTIONAL = st.none() | SECRET

@@ -74,7 +74,7 @@ def test_identity_of_a_new_drive_is_drawn_from_noise_that_no_key_sees_again() ->
     made = drive()
     made.board.entropy.power_on()
 
-    assert made.board.element.state.identity_seed not in made.board.entropy.draw(1 << 16)
+    assert made.board.embedded.memory.identity_seed not in made.board.entropy.draw(1 << 16)
 
 
 def test_cut_in_the_middle_of_a_command_is_a_drive_that_is_gone() -> None:

@@ -18,6 +18,17 @@ def test_profile_that_comes_with_sedlab_is_one(name: str) -> None:
     assert set(profile.expected_failures) <= set(BY_ID)
 
 
+@pytest.mark.parametrize(
+    "tcti",
+    ["swtpm:host=127.0.0.1,port=2321", "mssim:host=tpm.local,port=2321", "device:/dev/tpmrm0"],
+)
+def test_element_may_be_a_tpm(tcti: str) -> None:
+    profile = parse(changed(text_of("native"), {"element": f"tpm:{tcti}"}))
+
+    assert profile.tcti == tcti
+    assert profiles.load("native").tcti is None
+
+
 def test_reference_profiles_are_what_the_documents_say() -> None:
     native, keypad, plain = (profiles.load(name) for name in ("native", "keypad", "plain"))
 
@@ -50,6 +61,10 @@ def test_reference_profiles_are_what_the_documents_say() -> None:
         ("usb.vendor", "much too long", "usb.vendor"),
         ("timing.kdf_us", -1, "timing.kdf_us"),
         ("timing.kdf_us", 390_000, "timing.attempt_us is 400000, and the duress PIN takes 407600"),
+        ("element", "chip", "element: 'chip' does not match"),
+        ("element", "tpm:cmd:rm -r .", "element: 'tpm:cmd:rm -r .' does not match"),
+        ("element", "tpm:/tmp/library.so", "does not match"),
+        ("element", "tpm:device:/dev/sda", "does not match"),
         ("colour", "red", "unknown key colour"),
         ("usb", "fast", "usb is a table"),
     ],

@@ -1,340 +1,295 @@
-"""The secure element: guesses cost tries, and secrets stay inside."""
+"""What every secure element must do, whatever it is made of."""
 
 import hmac
 from dataclasses import replace
-from hashlib import sha256
 
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from hypothesis import given
-from hypothesis import strategies as st
 
-from firmware_model.hardware.attempt_counter import Answers, AttemptRequest, NewSecret, SpendFirst
-from firmware_model.hardware.clock import Clock, Timing
+from firmware_model.hardware.attempt_counter import AttemptRequest, NewSecret
 from firmware_model.hardware.element_state import (
+    RECOVERY_SLOTS,
     Count,
-    ElementState,
+    FirmwareSlot,
     Slot,
-    SlotState,
     count_of,
 )
-from firmware_model.hardware.embedded_element import EmbeddedElement
-from firmware_model.hardware.supply import PowerCut, Supply
-
-LIMITS = (3, 4, 5)
-REFUND_KEY, SALT = b"R" * 32, b"S" * 32
-SECRETS = {slot: bytes((0x40 + slot,)) * 32 for slot in Slot}
-EVENT, HEAD = 7, b"h" * 32
-NEW = NewSecret(b"n" * 32, b"pin")
-FRESH = ElementState.fresh(LIMITS, b"i" * 32, sha256(b"reset code").digest())
-IN_USE = replace(
-    FRESH,
-    slots=tuple(SlotState(SECRETS[slot], None, 1) for slot in Slot),
-    refund_key=REFUND_KEY,
-    stretch_salt=SALT,
+from firmware_model.hardware.secure_element import ElementError
+from hil_tests.element_model import (
+    ALL_SLOTS,
+    EVENT,
+    Attempt,
+    Change,
+    DestroyAll,
+    Model,
+    Refund,
+    SetReadOnly,
+    SwitchFirmware,
+    differences,
+    do,
 )
+from hil_tests.elements import LIMITS, RESET_CODE, ElementBench, MakeBench
 
-
-class Kept:
-    """An element, its supply, and every state that it stored."""
-
-    def __init__(self, state: ElementState) -> None:
-        self.supply, self.clock = Supply(), Clock()
-        self.stored: list[ElementState] = []
-        self.element = EmbeddedElement(state, self.supply, self.clock, Timing(), self.stored.append)
+PIN = {slot: pin for slot, pin in ALL_SLOTS.pins}
+WRONG = b"wrong"
+NEW_USER = Change(((Slot.USER, b"new"),))
+FEW_SLOTS = Change(tuple((s, PIN[s]) for s in (Slot.USER, Slot.RECOVERY_1, Slot.DURESS)))
+STEPS_MAX = 60
 
 
 @pytest.fixture
-def element() -> EmbeddedElement:
+def bench(make_element: MakeBench) -> ElementBench:
+    """An element as it leaves the factory."""
+    return make_element()
+
+
+@pytest.fixture
+def used(bench: ElementBench) -> tuple[ElementBench, Model]:
     """An element with a secret in every slot."""
-    return Kept(IN_USE).element
+    return bench, do(bench.element, Model(), ALL_SLOTS)
 
 
-def guess(slot: Slot = Slot.USER, pin: bytes = b"pin") -> AttemptRequest:
-    return AttemptRequest(slot, pin, EVENT, HEAD)
+Used = tuple[ElementBench, Model]
 
-
-def answers(element: EmbeddedElement, slot: Slot = Slot.USER, pin: bytes = b"pin") -> Answers:
-    found = element.attempt(guess(slot, pin))
-    assert found is not None
-    return found
-
-
-def proof_of(element: EmbeddedElement, key: bytes = REFUND_KEY) -> bytes:
-    return hmac.digest(key, element.challenge(), "sha256")
-
-
-def test_answer_is_the_hmac_of_the_slots_secret_and_that_of_the_duress_slot(
-    element: EmbeddedElement,
-) -> None:
-    found = answers(element, Slot.ADMIN, b"stretched")
-
-    assert found.slot == hmac.digest(SECRETS[Slot.ADMIN], b"stretched", "sha256")
-    assert found.duress == hmac.digest(SECRETS[Slot.DURESS], b"stretched", "sha256")
-    assert element.memory.attempt_number == 1
-
-
-def test_try_is_spent_and_logged_before_anything_is_answered() -> None:
-    kept = Kept(IN_USE)
-    kept.supply.cut_at(2)  # the first step after the spending would not happen
-    answers(kept.element)
-
-    (stored,) = kept.stored
-    assert stored.tries == (2, 4, 5)
-    assert (stored.log_count, stored.head, stored.counts[EVENT]) == (1, HEAD, 1)
-
-
-def test_guess_whose_try_could_not_be_spent_is_not_answered() -> None:
-    kept = Kept(IN_USE)
-    kept.supply.cut_at(1)
-
-    with pytest.raises(PowerCut, match="element spend try"):
-        kept.element.attempt(guess())
-    assert kept.element.memory == IN_USE
+# Guesses
 
 
 @pytest.mark.parametrize("slot", Slot)
-def test_slot_is_answered_as_often_as_it_has_tries_and_then_not_at_all(slot: Slot) -> None:
-    kept = Kept(IN_USE)
+def test_slot_is_answered_as_often_as_it_has_tries_and_then_not_at_all(
+    used: Used, slot: Slot
+) -> None:
+    bench, model = used
     for _ in range(LIMITS[count_of(slot)]):
-        answers(kept.element, slot)
-    before = kept.element.memory
+        model = do(bench.element, model, Attempt(slot, PIN[slot]))
+    steps = len(bench.supply.names)
 
-    assert kept.element.attempt(guess(slot)) is None
-    assert kept.element.memory == before
-    assert kept.element.tries_left(count_of(slot)) == 0
-
-
-def test_all_recovery_slots_share_one_count(element: EmbeddedElement) -> None:
-    for slot in (Slot.RECOVERY_1, Slot.RECOVERY_2, Slot.RECOVERY_3):
-        answers(element, slot)
-
-    assert element.memory.tries == (3, 4, 2)
+    do(bench.element, model, Attempt(slot, PIN[slot]))
+    assert len(bench.supply.names) == steps
+    assert differences(bench.element, model) == []
 
 
-def test_new_power_up_gives_no_try_back(element: EmbeddedElement) -> None:
-    answers(element)
+def test_all_recovery_slots_share_one_count(used: Used) -> None:
+    bench, model = used
+    do(bench.element, model, *(Attempt(slot, WRONG) for slot in RECOVERY_SLOTS))
 
-    element.power_on(SpendFirst())
-
-    assert element.tries_left(Count.USER) == 2
-
-
-def test_proof_gives_back_the_tries_of_that_count_alone(element: EmbeddedElement) -> None:
-    answers(element, Slot.ADMIN)
-    answers(element, Slot.USER)
-
-    assert element.settle(Count.USER, proof_of(element))
-    assert element.memory.tries == (3, 3, 5)
+    assert [bench.element.tries_left(count) for count in Count] == [3, 4, 2]
 
 
-@pytest.mark.parametrize("proof", [None, b"", bytes(32), hmac.digest(b"r" * 32, b"1", "sha256")])
-def test_wrong_or_missing_proof_gives_no_try_back(
-    element: EmbeddedElement, proof: bytes | None
-) -> None:
-    answers(element)
-    before = element.memory
+def test_guess_at_the_user_tells_the_duress_pin_by_its_answer(used: Used) -> None:
+    bench, model = used
+    request = AttemptRequest(Slot.USER, PIN[Slot.DURESS], EVENT, model.next_head)
+    answers = bench.element.attempt(request)
 
-    assert not element.settle(Count.USER, proof)
-    assert element.memory == before
+    assert answers is not None
+    assert answers.duress == model.slots[Slot.DURESS].answer
 
 
-def test_proof_of_an_older_attempt_is_refused(element: EmbeddedElement) -> None:
-    answers(element)
-    proof = proof_of(element)
-    answers(element)
+def test_guess_at_an_empty_slot_costs_a_try_and_opens_nothing(bench: ElementBench) -> None:
+    model = do(bench.element, Model(), Attempt(Slot.USER, WRONG))
 
-    assert not element.settle(Count.USER, proof)
-    assert element.memory.tries[Count.USER] == 1
+    assert differences(bench.element, model) == []
 
 
-def test_element_without_a_refund_key_accepts_no_proof() -> None:
-    element = Kept(FRESH).element
-    answers(element)
+def test_restart_gives_no_try_back(used: Used) -> None:
+    bench, model = used
+    model = do(bench.element, model, Attempt(Slot.USER, WRONG), Attempt(Slot.ADMIN, WRONG))
+    bench.restart()
 
-    assert not element.settle(Count.USER, proof_of(element, b""))
-    assert not element.settle(Count.USER, proof_of(element, bytes(32)))
-
-
-def test_holder_of_a_proof_is_answered_without_a_try(element: EmbeddedElement) -> None:
-    expected = answers(element, Slot.ADMIN)
-    before = element.memory
-
-    assert element.answer_with_proof(Slot.ADMIN, b"pin", proof_of(element)) == expected.slot
-    assert element.answer_with_proof(Slot.ADMIN, b"pin", bytes(32)) is None
-    assert element.memory == before
+    assert differences(bench.element, model) == []
 
 
-def test_empty_slot_answers_what_no_secret_would() -> None:
-    empty, full = answers(Kept(FRESH).element), answers(Kept(IN_USE).element)
-
-    assert len(empty.slot) == len(full.slot) == 32
-    assert len({empty.slot, empty.duress, full.slot, full.duress}) == 4
+# Proofs
 
 
-def test_drawn_spare_changes_no_answer(element: EmbeddedElement) -> None:
-    before = answers(element)
-    element.draw_spare({Slot.USER: NEW})
+@pytest.mark.parametrize("proof", ["right", "wrong", "short", "none"])
+def test_only_a_right_proof_gives_tries_back_and_of_one_count_alone(used: Used, proof: str) -> None:
+    bench, model = used
+    guesses = Attempt(Slot.ADMIN, WRONG), Attempt(Slot.USER, WRONG), Attempt(Slot.USER, WRONG)
+    model = do(bench.element, model, *guesses, Refund(Count.USER, proof))  # type: ignore[arg-type]
 
-    assert answers(element).slot == before.slot
-    assert element.spare_answer(Slot.USER, b"pin") == hmac.digest(b"n" * 32, b"pin", "sha256")
+    assert differences(bench.element, model) == []
 
 
-def test_slot_without_a_spare_gives_no_spare_answer(element: EmbeddedElement) -> None:
+def test_proof_of_an_older_attempt_is_refused(used: Used) -> None:
+    bench, model = used
+    model = do(bench.element, model, Attempt(Slot.USER, WRONG))
+    old = model.proof(bench.element)
+    model = do(bench.element, model, Attempt(Slot.USER, WRONG))
+    bench.element.challenge()
+
+    assert not bench.element.settle(Count.USER, old)
+    assert bench.element.answer_with_proof(Slot.USER, PIN[Slot.USER], old) is None
+    assert differences(bench.element, model) == []
+
+
+@pytest.mark.parametrize("key", [b"", bytes(32)])
+def test_element_without_keys_accepts_no_proof(bench: ElementBench, key: bytes) -> None:
+    def proof() -> bytes:
+        return hmac.digest(key, bench.element.challenge(), "sha256")
+
+    model = do(bench.element, Model(), Attempt(Slot.USER, WRONG))
+
+    assert not bench.element.settle(Count.USER, proof())
+    assert bench.element.answer_with_proof(Slot.USER, WRONG, proof()) is None
+    assert differences(bench.element, model) == []
+
+
+def test_holder_of_a_proof_is_answered_without_a_try_right_or_wrong(used: Used) -> None:
+    bench, model = used
+    asked = [PIN[Slot.ADMIN], *[WRONG] * 40, PIN[Slot.ADMIN]]
+    answers = [
+        bench.element.answer_with_proof(Slot.ADMIN, pin, model.proof(bench.element))
+        for pin in asked
+    ]
+    right = [answer == model.slots[Slot.ADMIN].answer for answer in answers]
+
+    assert right == [pin != WRONG for pin in asked]
+    assert differences(bench.element, model) == []
+
+
+# Changes
+
+
+def test_drawn_spare_changes_no_answer(used: Used) -> None:
+    bench, model = used
+    bench.element.draw_spare({Slot.USER: NewSecret(b"n" * 32, b"new")})
+    expected = hmac.digest(b"n" * 32, b"new", "sha256")
+
+    assert bench.element.spare_answer(Slot.USER, b"new") == expected
+    assert differences(bench.element, model) == []
+
+
+def test_slot_without_a_spare_gives_no_spare_answer(used: Used) -> None:
     with pytest.raises(ValueError, match="slot ADMIN has no spare secret"):
-        element.spare_answer(Slot.ADMIN, b"pin")
-
-
-def test_commit_makes_the_spare_secret_live_and_the_live_one_spare(
-    element: EmbeddedElement,
-) -> None:
-    element.draw_spare({Slot.USER: NEW})
-
-    assert element.commit((Slot.USER,), EVENT, HEAD, proof=proof_of(element))
-    assert element.memory.slots[Slot.USER] == SlotState(b"n" * 32, SECRETS[Slot.USER], 2)
-    assert answers(element).slot == hmac.digest(b"n" * 32, b"pin", "sha256")
+        used[0].element.spare_answer(Slot.ADMIN, b"pin")
 
 
 @pytest.mark.parametrize("loses_power", [False, True])
-def test_secret_of_the_old_pin_answers_nobody_after_the_commit(loses_power: bool) -> None:
-    kept = Kept(IN_USE)
-    element = kept.element
-    element.draw_spare({Slot.USER: b"n" * 32})
-    assert element.commit((Slot.USER,), EVENT, HEAD, proof=proof_of(element))
+def test_secret_of_the_old_pin_answers_nobody_after_the_commit(
+    used: Used, loses_power: bool
+) -> None:
+    bench, model = used
+    bench.element.draw_spare({Slot.USER: NewSecret(b"n" * 32, b"new")})
+    proof = model.proof(bench.element)
+    assert bench.element.commit((Slot.USER,), EVENT, model.next_head, proof=proof)
     if loses_power:
-        element = Kept(element.memory).element
+        bench.restart()
 
     with pytest.raises(ValueError, match="no spare secret"):
-        element.spare_answer(Slot.USER, b"pin")
-    assert not element.commit((Slot.USER,), EVENT, HEAD, proof=proof_of(element))
+        bench.element.spare_answer(Slot.USER, PIN[Slot.USER])
+    proof = model.proof(bench.element)
+    assert not bench.element.commit((Slot.USER,), EVENT, model.next_head, proof=proof)
 
 
-def test_destroyed_spares_are_nowhere_in_the_element(element: EmbeddedElement) -> None:
-    element.draw_spare({Slot.USER: NEW})
-    element.commit((Slot.USER,), EVENT, HEAD, proof=proof_of(element))
-    element.destroy_spares()
+def test_spare_secret_does_not_outlive_the_power_up_that_drew_it(used: Used) -> None:
+    bench, model = used
+    bench.element.draw_spare({Slot.USER: NewSecret(b"n" * 32, b"new")})
+    bench.restart()
 
-    assert element.memory.slots[Slot.USER] == SlotState(b"n" * 32, None, 2)
-    assert SECRETS[Slot.USER] not in element.memory.encode()
-
-
-def test_destroying_spares_where_there_are_none_is_no_step() -> None:
-    kept = Kept(IN_USE)
-    kept.element.destroy_spares()
-
-    assert kept.supply.names == []
+    with pytest.raises(ValueError, match="no spare secret"):
+        bench.element.spare_answer(Slot.USER, b"new")
+    assert differences(bench.element, model) == []
 
 
-def test_commit_ends_slots_and_refills_counts_in_the_same_step() -> None:
-    kept = Kept(replace(IN_USE, tries=(0, 4, 2)))
-    element = kept.element
-    element.draw_spare({Slot.USER: NEW})
-    kept.stored.clear()
-    element.commit(
-        (Slot.USER,),
-        EVENT,
-        HEAD,
-        end=(Slot.RECOVERY_2,),
-        refill=(Count.USER,),
-        proof=proof_of(element),
-    )
+def test_slot_without_a_spare_is_not_committed(used: Used) -> None:
+    bench, model = used
+    proof = model.proof(bench.element)
 
-    (stored,) = kept.stored
-    assert stored.slots[Slot.USER].live == b"n" * 32
-    assert stored.slots[Slot.RECOVERY_2] == SlotState(generation=1)
-    assert stored.tries == (3, 4, 2)
-    assert (stored.log_count, stored.head) == (1, HEAD)
+    assert not bench.element.commit((Slot.USER,), EVENT, model.next_head, proof=proof)
+    assert differences(bench.element, model) == []
 
 
-@pytest.mark.parametrize("proof", [None, bytes(32)])
-@pytest.mark.parametrize("first", [None, (b"x" * 32, b"y" * 32)])
-def test_commit_on_a_drive_with_keys_changes_nothing_without_a_proof(
-    proof: bytes | None, first: tuple[bytes, bytes] | None
+@pytest.mark.parametrize("has_proof", [True, False])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_pins_change_for_a_proof_and_else_not_at_all(
+    bench: ElementBench, is_first: bool, has_proof: bool
 ) -> None:
-    kept = Kept(IN_USE)
-    slots = (Slot.USER,)
-    kept.element.draw_spare({Slot.USER: b"n" * 32})
-    drawn = kept.element.memory
-    kept.stored.clear()
+    model = Model() if is_first else do(bench.element, Model(), ALL_SLOTS)
+    model = do(bench.element, model, replace(NEW_USER, has_proof=has_proof))
+    bench.restart()
 
-    assert not kept.element.commit(
-        slots, EVENT, HEAD, refill=(Count.USER,), proof=proof, first=first
-    )
-    assert (kept.element.memory, kept.stored) == (drawn, [])
+    assert differences(bench.element, model) == []
 
 
-def test_first_commit_brings_refund_key_and_salt() -> None:
-    element = Kept(replace(FRESH, was_erased=True)).element
-    element.draw_spare({Slot.USER: NEW})
+def test_refund_key_is_not_replaced_while_there_are_keys(used: Used) -> None:
+    bench, model = used
+    bench.element.draw_spare({Slot.USER: NewSecret(b"n" * 32, b"new")})
+    first = (b"R" * 32, b"S" * 32)
 
-    assert not element.commit((Slot.USER,), EVENT, HEAD)
-    assert element.commit((Slot.USER,), EVENT, HEAD, first=(REFUND_KEY, SALT))
-    assert (element.memory.refund_key, element.memory.stretch_salt) == (REFUND_KEY, SALT)
-    assert not element.memory.was_erased
-
-
-def test_destroying_all_takes_every_secret_and_keeps_what_must_outlive_it() -> None:
-    kept = Kept(replace(IN_USE, tries=(0, 1, 2), is_read_only=True, log_count=5))
-    identity = kept.element.identity
-    kept.element.draw_spare({Slot.USER: NEW})
-    kept.stored.clear()
-    kept.element.destroy_all(EVENT, HEAD)
-
-    (stored,) = kept.stored
-    secrets = [*SECRETS.values(), b"n" * 32, REFUND_KEY, SALT]
-    assert [secret for secret in secrets if secret in stored.encode()] == []
-    assert (stored.tries, stored.epoch, stored.was_erased) == (LIMITS, 1, True)
-    assert (stored.log_count, stored.head, stored.is_read_only) == (6, HEAD, False)
-    assert kept.element.identity == identity
-    assert kept.element.reset_code_is_right(b"reset code")
+    assert not bench.element.commit((Slot.USER,), EVENT, model.next_head, first=first)
+    assert differences(bench.element, model) == []
 
 
-def test_erased_slot_answers_otherwise_than_before(element: EmbeddedElement) -> None:
-    before = answers(element)
-    element.destroy_all(EVENT, HEAD)
-    after = answers(element)
+def test_commit_ends_slots_and_gives_tries_back_with_the_new_pin(used: Used) -> None:
+    bench, model = used
+    guesses = [Attempt(Slot.USER, WRONG)] * 3 + [Attempt(Slot.RECOVERY_1, PIN[Slot.RECOVERY_1])]
+    recovered = replace(NEW_USER, end=(Slot.RECOVERY_1,), refill=(Count.USER, Count.RECOVERY))
+    model = do(bench.element, model, *guesses, recovered)
 
-    assert {before.slot, before.duress}.isdisjoint({after.slot, after.duress})
+    assert differences(bench.element, model) == []
 
 
-def test_signature_is_by_the_identity(element: EmbeddedElement) -> None:
-    key = Ed25519PublicKey.from_public_bytes(element.identity)
+# Erase, identity, reset code
 
-    key.verify(element.sign(b"message"), b"message")
+
+def test_erase_ends_every_pin_and_keeps_what_must_outlive_it(used: Used) -> None:
+    bench, model = used
+    identity = bench.element.identity
+    model = do(bench.element, model, *[Attempt(Slot.USER, WRONG)] * 3, SetReadOnly(True))
+    model = do(bench.element, model, DestroyAll())
+    bench.restart()
+
+    assert differences(bench.element, model) == []
+    do(bench.element, model, *(Attempt(slot, pin) for slot, pin in PIN.items()))
+    assert bench.element.identity == identity
+    assert bench.element.reset_code_is_right(RESET_CODE)
+
+
+def test_floor_of_security_versions_never_falls_not_even_by_an_erase(used: Used) -> None:
+    bench, model = used
+    switches = [SwitchFirmware(FirmwareSlot.B, floor) for floor in (2, 1, 2, 3, 0)]
+    model = do(bench.element, model, *switches, DestroyAll())
+    bench.restart()
+
+    assert model.firmware == (FirmwareSlot.B, 3)
+    assert differences(bench.element, model) == []
+
+
+def test_erased_element_begins_anew(used: Used) -> None:
+    bench, model = used
+    model = do(bench.element, model, DestroyAll(), ALL_SLOTS, DestroyAll(), NEW_USER)
+    bench.restart()
+
+    assert differences(bench.element, model) == []
+
+
+def test_signature_is_by_the_identity(bench: ElementBench) -> None:
+    key = Ed25519PublicKey.from_public_bytes(bench.element.identity)
+
+    key.verify(bench.element.sign(b"message"), b"message")
     with pytest.raises(InvalidSignature):
-        key.verify(element.sign(b"message"), b"other message")
+        key.verify(bench.element.sign(b"message"), b"other message")
 
 
-def test_only_the_printed_reset_code_is_right(element: EmbeddedElement) -> None:
-    assert element.reset_code_is_right(b"reset code")
-    assert not element.reset_code_is_right(b"reset cod")
+def test_only_the_printed_reset_code_is_right(bench: ElementBench) -> None:
+    assert bench.element.reset_code_is_right(RESET_CODE)
+    assert not bench.element.reset_code_is_right(RESET_CODE[:-1])
 
 
-GUESSES = st.tuples(
-    st.sampled_from(Slot), st.binary(max_size=40), st.sampled_from(("right", "wrong", "old", None))
-)
+# What lies outside
 
 
-@given(st.lists(GUESSES, max_size=25))
-def test_tries_are_as_counted_apart_and_no_secret_is_ever_answered(
-    guesses: list[tuple[Slot, bytes, str | None]],
-) -> None:
-    element, left, told = Kept(IN_USE).element, list(LIMITS), b""
-    old = bytes(32)
-    for slot, pin, verdict in guesses:
-        count = count_of(slot)
-        found = element.attempt(guess(slot, pin))
-        assert (found is not None) == (left[count] > 0)
-        if found is None:
-            continue
-        left[count] -= 1
-        told += found.slot + found.duress
-        right = proof_of(element)
-        proof = {"right": right, "wrong": right[::-1], "old": old, None: None}[verdict]
-        if element.settle(count, proof):
-            left[count] = LIMITS[count]
-        assert element.memory.tries == tuple(left)
-        old = right
+def test_serial_flash_that_is_put_back_gives_nothing_back(used: Used) -> None:
+    bench, model = used
+    noted = bench.outside.value
+    model = do(bench.element, model, Attempt(Slot.USER, WRONG), NEW_USER)
+    newest, bench.outside.value = bench.outside.value, noted
+    try:
+        bench.restart()
+    except ElementError as refused:
+        assert "does not vouch" in str(refused)
+        bench.outside.value = newest
+        bench.restart()
 
-    assert [secret for secret in SECRETS.values() if secret in told] == []
+    assert differences(bench.element, model) == []

@@ -17,13 +17,13 @@ from firmware_model.firmware.reference import (
     WriteThrough,
 )
 from firmware_model.firmware.volume import Volume
-from firmware_model.hardware.nand import RECORD_BYTES
-from firmware_model.hardware.secure_element import (
+from firmware_model.hardware.attempt_counter import (
     Answers,
     AttemptRequest,
     ElementCells,
     SpendFirst,
 )
+from firmware_model.hardware.nand import RECORD_BYTES
 
 BLANK: Final = hashlib.sha256(b"no PIN yet").digest()
 _NOTE: Final = b"\xee"  # begins a page of the key blocks that is no record

@@ -109,7 +109,7 @@ class EmbeddedElement:
             slot: replace(self.memory.slots[slot], spare=each.secret) for slot, each in new.items()
         }
         self._cells.commit("draw spare", self.memory.with_slots(slots))
-        self._drawn |= frozenset(secrets)
+        self._drawn |= frozenset(new)
 
     def spare_answer(self, slot: Slot, stretched_pin: bytes) -> bytes:
         """Return what the spare secret answers; raise ValueError where none was drawn.

@@ -18,6 +18,10 @@ from firmware_model.hardware.attempt_counter import (
 from firmware_model.hardware.element_state import Count, FirmwareSlot, PublicState, Slot
 
 
+class ElementError(Exception):
+    """The element does not answer, or not as it must; one line."""
+
+
 class SecureElement(Protocol):
     """Keeps secrets, and makes every guess cost a try."""
 

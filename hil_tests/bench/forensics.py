@@ -66,7 +66,7 @@ def _serial_flash(source: Board | FlashImage) -> bytes:
 
 
 def _element_memory(board: Board) -> ElementState:
-    return board.element.state
+    return board.embedded.memory
 
 
 def _openings(
