@@ -5,7 +5,7 @@ TPM_STAMP := $(VENV)/.installed-tpm
 PYTHON ?= python3
 REPORT ?= sedlab-report
 
-.PHONY: help setup check test test-tpm test-wheel evaluate bench vectors matrix hooks clean
+.PHONY: help setup check test test-tpm test-wheel evaluate power-sweep bench vectors matrix hooks clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -56,6 +56,10 @@ test-wheel: $(STAMP) ## install the wheel into an empty environment and evaluate
 
 evaluate: $(STAMP) ## judge the reference drives, and write a report
 	$(BIN)/sedlab evaluate model:native model:keypad --out $(REPORT)
+
+power-sweep: $(STAMP) ## cut the reference drives' power everywhere, once and twice
+	$(BIN)/sedlab power-sweep model:native
+	$(BIN)/sedlab power-sweep model:keypad
 
 matrix: $(STAMP) ## which property finds which defect
 	$(BIN)/sedlab defects matrix

@@ -112,6 +112,7 @@ class EmulatedDrive:
         if kdf_iterations is not None:
             self.policy = replace(profile.policy, kdf_iterations=kdf_iterations)
         self.crashes: list[str] = []  # of parts that aren't the reference's, in copies too
+        self.is_disturbed = False  # something in it was made to go wrong, so that it may crash
         self.firmware: Firmware | None = None  # None without power, and on a plain drive
         self._device: MassStorageDevice | None = None
         self._bulk_only: BulkOnly | None = None
@@ -147,7 +148,7 @@ class EmulatedDrive:
         """Return a drive of this profile and these parts on another board, without power."""
         other = EmulatedDrive(board, self.profile, self.parts)
         other.policy = self.policy
-        other.crashes = self.crashes
+        other.crashes, other.is_disturbed = self.crashes, self.is_disturbed
         return other
 
     @property
@@ -253,9 +254,10 @@ class EmulatedDrive:
             return Handshake.DETACHED
         try:
             result = self._device.transfer_in(endpoint, length, stream)
+            is_due = self.firmware is not None and self.firmware.restart_is_due
         except ENDS as end:
             return self._end(end)
-        if self.firmware is not None and self.firmware.restart_is_due and isinstance(result, bytes):
+        if is_due and isinstance(result, bytes):
             self._restart()  # the command has no data-in: what the host got is how it ended
         return result
 
@@ -345,7 +347,8 @@ class EmulatedDrive:
     def _end(self, end: BaseException) -> Handshake:
         """Power was cut, or a part crashed; model, file and element are nobody's part."""
         if not isinstance(end, PowerCut):
-            if not self.parts or isinstance(end, SedFileError | ElementError):
+            is_expected = self.parts or self.is_disturbed
+            if not is_expected or isinstance(end, SedFileError | ElementError):
                 raise end
             self.crashes.append(f"{type(end).__name__}: {end}")
             self.board.supply.power_off()

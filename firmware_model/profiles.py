@@ -110,6 +110,17 @@ def changed(text: str, changes: Mapping[str, Any]) -> str:
     return _spelled(table)
 
 
+def setting(text: str) -> tuple[str, Any]:
+    """Return key and value of `KEY=VALUE`, the value read as TOML, or else as text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ProfileError(f"{text!r} is not KEY=VALUE")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
 def _loaded(text: str) -> dict[str, Any]:
     try:
         if len(text.encode()) > TEXT_BYTES_MAX:

@@ -7,6 +7,8 @@ characters that no shell touches, spell the steps themselves and therefore outli
 
 PINs and content are named by their place in a fixed table, so that a sequence says nothing else.
 An action that ends in `@n` is cut: supply fails at its n-th durable step, then power comes back.
+What a cut inside a program or an erase of flash leaves is said by a word: `@n.half`, `@n.weak`.
+Each further `@n` falls into the start that follows: `set_pin-user-1@5.half@2` loses power twice.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+from firmware_model.hardware.supply import Torn
 
 # Twelve digits or more: long enough not to occur by chance in 60 MB of digits and names.
 PINS: tuple[str, ...] = (
@@ -35,6 +39,28 @@ ROLES: tuple[str, ...] = ("user", "admin")
 MALFORMED_KINDS = 8  # see bench_malformed.py
 IMAGES = 15  # see firmware_images.py
 STEPS_MAX = 4096  # a sequence is read by people; a longer one is a mistake
+CUTS_MAX = 8  # of one action and the starts that follow
+
+
+# What can fail in a drive; the number that follows says which, how much or how long.
+FAULTS: tuple[str, ...] = (
+    "disconnect",  # pull the cable before the n-th transfer of the next action; 0: count them
+    "disconnect_late",  # when half of it has arrived
+    "noise_sticks",  # the noise source gives nothing but n
+    "noise_repeats",  # or the same n samples
+    "clock_forward",  # n seconds
+    "clock_back",
+    "flip_data",  # n bits in each codeword of every page of that area
+    "flip_keys",
+    "flip_one_key",  # of the newest page only
+    "flip_log",
+    "flip_data_records",  # n bits of the record in each spare area
+    "flip_key_records",
+    "flip_log_records",
+    "fail_data",  # the n newest blocks of that area fail at their next program or erase
+    "fail_keys",
+    "fail_log",
+)
 
 
 class ActionError(ValueError):
@@ -77,6 +103,7 @@ LBA = Number("LBA", 0, len(LBA_TABLE) - 1)
 BLOCKS = Number("block count", 1, 64)
 CONTENT = Number("content", 0, 9999)
 IMAGE = Number("image", 0, IMAGES - 1)
+PAGES = Number("page count", 1, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +121,10 @@ VERBS: dict[str, Verb] = {
     "lock": Verb((), "ask the drive to lock"),
     "read": Verb((LBA, BLOCKS), "read blocks"),
     "write": Verb((LBA, CONTENT, BLOCKS), "write blocks of the content"),
+    "read_all": Verb((), "read every block of the medium"),
+    "trim": Verb((LBA, BLOCKS), "tell the drive that blocks are no longer needed"),
+    "fill": Verb((CONTENT,), "write every block of the medium"),
+    "scatter": Verb((CONTENT, PAGES), "write pages here and there, each with a command of its own"),
     "flush": Verb((), "SYNCHRONIZE CACHE"),
     "make_recovery": Verb((), "have the drive draw recovery PINs"),
     "recover": Verb(
@@ -143,29 +174,53 @@ VERBS: dict[str, Verb] = {
         (), "run enumeration and the cases of BOT that move no data to the medium"
     ),
     "evidence": Verb((), "ask for signed evidence over a fresh nonce"),
+    "read_log": Verb((), "ask for the single records of the log"),
+    # What goes wrong in the drive, in the action that follows.
+    "fault": Verb(
+        (Word("fault", FAULTS), Number("number", 0, 9_999_999)),
+        "have a part fail, as bench/faults.py says",
+    ),
+    "twin_keys": Verb((), "have two units draw keys from noise that fails as this drive's does"),
+    "glitch": Verb(
+        (Number("number", 0, 999_999),),
+        "turn its n-th verdict of the firmware, or leave its n-th step out; 0: only count them",
+    ),
 }
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """Where supply fails: before a durable step, or inside it, leaving it torn."""
+
+    number: int  # 1 is the first step of the action, or of the start
+    torn: Torn | None = None
+
+    def __str__(self) -> str:
+        return f"@{self.number}" if self.torn is None else f"@{self.number}.{self.torn}"
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
-    """One step: a verb, its arguments, and the durable step at which power is cut, if it is."""
+    """One step: a verb, its arguments, and where power is cut, if it is.
+
+    The first cut falls into the action, each further one into the start after the one before.
+    """
 
     verb: str
     args: tuple[str | int, ...] = ()
-    cut: int | None = None
+    cuts: tuple[Cut, ...] = ()
 
     def __str__(self) -> str:
-        text = "-".join((self.verb, *map(str, self.args)))
-        return text if self.cut is None else f"{text}@{self.cut}"
+        return "-".join((self.verb, *map(str, self.args))) + "".join(map(str, self.cuts))
 
-    def at(self, cut: int | None) -> Action:
-        """Return this action cut at its `cut`-th durable step (1 is the first)."""
-        return replace(self, cut=cut)
+    def at(self, *cuts: Cut) -> Action:
+        """Return this action cut there."""
+        return replace(self, cuts=cuts)
 
 
 def parse_action(text: str) -> Action:
     """Return the action that `text` spells; raise ActionError with what was wrong."""
-    body, at, cut_text = text.partition("@")
+    body, *cuts = text.split("@")
     verb, *arguments = body.split("-")
     if verb not in VERBS:
         raise ActionError(f"step {text!r}: no verb {verb!r}; there are {', '.join(VERBS)}")
@@ -173,20 +228,24 @@ def parse_action(text: str) -> Action:
     if len(arguments) != len(kinds):
         wanted = ", ".join(kind.name for kind in kinds) or "nothing"
         raise ActionError(f"step {text!r}: {verb} takes {wanted}, got {len(arguments)} arguments")
-    cut = None
-    if at:
-        if not re.fullmatch(r"[1-9][0-9]{0,5}", cut_text):
-            raise ActionError(
-                f"step {text!r}: cuts are counted from 1, so {cut_text!r} cuts nothing"
-            )
-        cut = int(cut_text)
-    values: list[str | int] = []
-    for kind, argument in zip(kinds, arguments, strict=True):
-        try:
-            values.append(kind.read(argument))
-        except ActionError as wrong:
-            raise ActionError(f"step {text!r}: {wrong}") from None
-    return Action(verb, tuple(values), cut)
+    if len(cuts) > CUTS_MAX:
+        raise ActionError(f"step {text!r}: {len(cuts)} cuts, and {CUTS_MAX} are the most")
+    try:
+        values = [kind.read(argument) for kind, argument in zip(kinds, arguments, strict=True)]
+        return Action(verb, tuple(values), tuple(map(_parse_cut, cuts)))
+    except ActionError as wrong:
+        raise ActionError(f"step {text!r}: {wrong}") from None
+
+
+def _parse_cut(text: str) -> Cut:
+    number, dot, torn = text.partition(".")
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", number):
+        raise ActionError(f"cuts are counted from 1, so {text!r} cuts nothing")
+    if not dot:
+        return Cut(int(number))
+    if torn not in tuple(Torn):
+        raise ActionError(f"{torn!r} is not what a cut leaves: {', '.join(Torn)}")
+    return Cut(int(number), Torn(torn))
 
 
 def parse_steps(text: str) -> tuple[Action, ...]:

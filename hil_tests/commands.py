@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import wait
 from datetime import date
-from multiprocessing import active_children, get_context
+from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hil_tests.workers import workers
 from host_driver.commands.options import TargetType
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def _evaluate_all(
         if len(targets) == 1:
             return [_evaluate_one(*plan[0], progress.of(targets[0], show))]
         news: SimpleQueue[tuple[str, str, int, int]] = get_context("spawn").SimpleQueue()
-        with _workers(min(jobs, len(plan)), _tell_by, news) as pool:
+        with workers(min(jobs, len(plan)), _tell_by, news) as pool:
             running = [pool.submit(_evaluate_one, *each) for each in plan]
             while not all(future.done() for future in running):
                 wait(running, timeout=0.1)
@@ -117,22 +116,6 @@ def _tell(url: str) -> Progress:
             _news.put((url, doing, done, of))
 
     return tell
-
-
-@contextmanager
-def _workers(
-    count: int, begin: Callable[..., None] | None = None, *args: Any
-) -> Iterator[Executor]:
-    """Processes that judge; whatever breaks this one off ends them too."""
-    pool = ProcessPoolExecutor(count, get_context("spawn"), begin, args)
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in active_children():  # they would go on with what waits in their queue
-            worker.terminate()
-        raise
-    pool.shutdown()
 
 
 def _evaluate_one(
@@ -243,7 +226,7 @@ def matrix(jobs: int, as_json: bool) -> None:
     from firmware_model.defects import DEFECTS
 
     found: dict[str, list[str]] = {}
-    with _workers(jobs) as pool:
+    with workers(jobs) as pool:
         running = {name: pool.submit(_broken_by, name) for name in DEFECTS}
         for name, future in running.items():
             found[name] = future.result()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -90,7 +89,7 @@ def new(
     file = Path(str(file).removeprefix("model:"))  # as it is named where it is a target
     if file.suffix != ".sed":
         raise click.UsageError(f"{file}: the name of a drive's file ends in .sed")
-    changes = dict(_setting(each) for each in settings)
+    changes = dict(profiles.setting(each) for each in settings)
     if capacity is not None:
         changes["capacity"] = capacity
     text = profiles.changed(profile_text(profile), changes)
@@ -120,19 +119,6 @@ def new(
     if described.update_key == profiles.TEST_UPDATE_KEY and described.dialect != "none":
         click.echo("firmware    signed with a published test key: see `sedlab image --help`")
     click.echo("The code erases the drive without any PIN. It is shown this once: keep it apart.")
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """Return key and value of `KEY=VALUE`, the value read as TOML, or else as text."""
-    import tomllib
-
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise click.UsageError(f"--set {text!r} is not KEY=VALUE")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

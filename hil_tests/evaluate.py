@@ -47,7 +47,7 @@ class Tally:
     spoiled: Counter[str] = field(default_factory=Counter)  # those in which the drive broke down
     failures: dict[str, list[Failure]] = field(default_factory=dict)
     steps: int = 0
-    cuts: int = 0  # every durable step of
+    cuts: int = 0  # before every durable step, and inside those that can be torn, of
     cut_scenarios: int = 0
     searched_bytes: int = 0
     picture: str = ""  # of the flash with the whole content in it, as SVG
@@ -102,12 +102,12 @@ def _run_scenarios(
     for done, (property_, text) in enumerate(plan):
         progress(f"scenarios of {property_.id}", done, len(plan))
         actions = parse_steps(text)
-        steps, failures = run_until_failure(target.bench(), actions, properties)
+        steps, failures = run_until_failure(target.bench(actions), actions, properties)
         tally.add(steps, failures)
         tally.runs[property_.id] += 1
         is_own = any(failure.property_id == property_.id for failure in failures)
         if failures and not is_own:
-            steps, failures = run_until_failure(target.bench(), actions, (property_,))
+            steps, failures = run_until_failure(target.bench(actions), actions, (property_,))
             tally.add(steps, failures)
         tally.spoiled[property_.id] += any(_spoils(step, target) for step in steps)
     progress("scenarios", len(plan), len(plan))
@@ -124,7 +124,7 @@ def _cut_everywhere(target: Target, tally: Tally, progress: Progress) -> None:
     if Capability.CUT_POWER not in target.facts.capabilities or "PIN" not in target.facts.features:
         return
     for swept in sweep_all(target, progress):
-        tally.cuts += len(swept.step_names)
+        tally.cuts += swept.single + swept.torn
         tally.cut_scenarios += 1
         tally.add((), swept.failures)
 
@@ -172,7 +172,8 @@ def _finding(
     trace = None
     if traces is not None:
         trace = f"{failure.property_id}-{number}.pcap"
-        write_trace(target, failure.actions, traces / trace)
+        changed = target.changed(failure.settings)
+        write_trace(changed, failure.actions, traces / trace)
     return Finding(
         property_id=failure.property_id,
         said=failure.said,
@@ -188,7 +189,7 @@ def write_trace(target: Target, actions: Sequence[Action], path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
-        plain = target.bench()
+        plain = target.bench(actions)
         drive = plain.drive
         bench = Bench(
             drive,
@@ -244,7 +245,7 @@ def _figures(target: Target, tally: Tally, depth: str) -> dict[str, str]:
         "Guesses before the limit": "without end: there is no PIN",
     }
     if "PIN" in facts.features:
-        cuts = f"{tally.cuts}, at every durable step of {tally.cut_scenarios} scenarios"
+        cuts = f"{tally.cuts}, at and inside every durable step of {tally.cut_scenarios} scenarios"
         figures |= {
             "Power cuts": cuts,
             "PBKDF2 cost": f"{TEST_KDF_ITERATIONS} iteration in runs, {full}",

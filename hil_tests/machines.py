@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hil_tests.actions import IMAGES, MALFORMED_KINDS, PIN_TABLE, PINS, Action, parse_steps
+from hil_tests.actions import IMAGES, MALFORMED_KINDS, PIN_TABLE, PINS, Action, Cut, parse_steps
 from hil_tests.bench.bench import Bench
 from hil_tests.properties.base import LOST, Property
 from hil_tests.runs import Failure, Target, UnsteadyDrive, judge
@@ -51,7 +51,7 @@ class DriveMachine(RuleBasedStateMachine):
 
     def do(self, verb: str, *args: Any, cut: int | None = None) -> None:
         """Run one action, and raise PropertyBroken if it broke a property."""
-        step = self.bench.run(Action(verb, args, cut))
+        step = self.bench.run(Action(verb, args, () if cut is None else (Cut(cut),)))
         self.steps.append(step)
         kind = type(self)
         kind.steps_run += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from firmware_model.emulated_drive import EmulatedDrive
@@ -12,6 +12,7 @@ from hil_tests.actions import Action, ReplayId
 from hil_tests.bench.bench import Bench
 from hil_tests.content import Content, default_content
 from hil_tests.facts import facts_of, reset_code_of
+from hil_tests.promises import OF_A_WORKING_DRIVE, without_losses
 from hil_tests.properties import PROPERTIES
 from hil_tests.properties.base import Property
 from hil_tests.steps import Facts, Step
@@ -32,6 +33,7 @@ class Failure:
     property_id: str
     said: str
     steps: tuple[Step, ...]
+    settings: tuple[str, ...] = ()  # keys of the profile that the run takes, as KEY=VALUE
 
     @property
     def actions(self) -> tuple[Action, ...]:
@@ -39,7 +41,7 @@ class Failure:
 
     def replay_id(self, target: str) -> ReplayId:
         """Return what replays it on a target."""
-        return ReplayId(self.property_id, target, self.actions)
+        return ReplayId(self.property_id, "+".join((target, *self.settings)), self.actions)
 
 
 class Target:
@@ -75,9 +77,26 @@ class Target:
         noise = SeededNoise(SEED)
         return EmulatedDrive.new(self.profile, noise, self._parts, TEST_KDF_ITERATIONS)
 
-    def bench(self) -> Bench:
-        """Return a bench over a fresh drive under power."""
-        drive = self._factory_new.fork()
+    @cached_property
+    def _factory_new_for_glitches(self) -> EmulatedDrive:
+        """The same drive, of code that can be glitched."""
+        from hil_tests.glitch.shadow import shadow
+
+        made = shadow()
+        parts = self.name.parts(made.defects(), made.module)
+        return made.drive().new(self.profile, SeededNoise(SEED), parts, TEST_KDF_ITERATIONS)
+
+    def changed(self, settings: Sequence[str]) -> Target:
+        """Return the same target with keys of its profile changed, each given as `KEY=VALUE`."""
+        if not settings:
+            return self
+        return Target("+".join((self.url, *settings)), self._content)
+
+    def bench(self, actions: Sequence[Action] = ()) -> Bench:
+        """Return a bench over a fresh drive under power, on which such actions can be run."""
+        is_glitched = any(action.verb == "glitch" for action in actions)
+        made = self._factory_new_for_glitches if is_glitched else self._factory_new
+        drive = made.fork()
         drive.power_on()
         return Bench(drive, self.facts, self.content)
 
@@ -88,7 +107,10 @@ def applicable(facts: Facts) -> tuple[Property, ...]:
 
 
 def judge(step: Step, properties: Iterable[Property]) -> list[tuple[str, str]]:
-    """Return id and complaint of each property that a step breaks."""
+    """Return id and complaint of each property that a step breaks, less what a fault may cost."""
+    if step.excused:
+        step = without_losses(step)
+        properties = [each for each in properties if each.id not in OF_A_WORKING_DRIVE]
     complaints = ((each.id, each.check(step)) for each in properties)
     return [(property_id, said) for property_id, said in complaints if said is not None]
 
@@ -106,14 +128,24 @@ def run_until_failure(
     return steps, []
 
 
+def first_failures(steps: Sequence[Step], properties: Sequence[Property]) -> list[Failure]:
+    """Return how the first of some steps that breaks a property does so."""
+    for number, step in enumerate(steps, 1):
+        broken = judge(step, properties)
+        if broken:
+            return [Failure(each, said, tuple(steps[:number])) for each, said in broken]
+    return []
+
+
 def fails(target: Target, property_: Property, actions: Sequence[Action]) -> Failure | None:
     """Return how a sequence breaks a property on a fresh drive of the target, if it does."""
-    _, failures = run_until_failure(target.bench(), actions, (property_,))
+    _, failures = run_until_failure(target.bench(actions), actions, (property_,))
     return failures[0] if failures else None
 
 
 def shortened(target: Target, property_: Property, failure: Failure) -> Failure:
     """Leave out every step that the failure does without, one after the other until none can go."""
+    target = target.changed(failure.settings)
     best = failure
     size = max(len(best.actions) // 2, 1)
     while True:
@@ -122,7 +154,7 @@ def shortened(target: Target, property_: Property, failure: Failure) -> Failure:
             shorter = best.actions[:at] + best.actions[at + size :]
             found = fails(target, property_, shorter) if shorter else None
             if found is not None:
-                best = found
+                best = replace(found, settings=failure.settings)
             else:
                 at += size
         if size == 1:

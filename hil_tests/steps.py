@@ -28,6 +28,13 @@ class Capability(Enum):
     SIGN_FIRMWARE = "sign firmware"
 
 
+class Excused(Enum):
+    """What a fault may cost."""
+
+    AVAILABILITY = "availability"
+    DATA = "data"
+
+
 class Outcome(Enum):
     """What the host was told."""
 
@@ -71,12 +78,15 @@ class Step:
     tries: Mapping[str, int] | None = None
     mismatches: list[Mismatch] = field(default_factory=list)
     is_tampered: bool = False  # the flash was exchanged earlier: the owner's promises are off
+    is_faulty: bool = False  # something was made to go wrong in the drive while it ran
+    is_severed: bool = False  # the cable was pulled while it ran
+    excused: frozenset[Excused] = frozenset()  # what faults may cost, from the first of them on
     erased_by: str | None = None  # limit, duress or command, once every world is erased
     is_refused_by_all: bool = False  # every world refuses this command
     may_be_refused: bool = False  # some world does
     time_us: int = 0  # model time the step took
     step_names: tuple[str, ...] = ()  # durable effects, in order
-    bus: tuple[bytes, ...] = ()  # every payload that crossed the bus
+    boots: tuple[tuple[str, ...], ...] = ()  # those of each start after a cut
     seen: dict[str, Any] = field(default_factory=dict)  # what a verb of the attacker found
 
     @property
@@ -101,6 +111,8 @@ class Step:
     @property
     def undone(self) -> str | None:
         """Why the drive did not let the bench do what any drive must; None where it did."""
+        if self.excused:  # by a fault that was put into it
+            return None
         is_broken = self.outcome in (Outcome.FAULT, Outcome.CRASH)
         if is_broken or (self.outcome in REFUSALS and not self.may_be_refused):
             return f"{self.outcome.value} {self.detail}".rstrip()

@@ -3,6 +3,7 @@
 model:native                          a fresh drive of a profile
 model:native+counter-after-check      with seeded weaknesses
 model:native+./my_part.py:MyCounter   with a part of the user's own
+model:native+capacity=1MiB            with a key of the profile changed
 model:FILE.sed                        one that outlives the process
 """
 
@@ -12,12 +13,12 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import usb.core
 
@@ -45,6 +46,8 @@ from host_driver.verbose import Told, Verbose
 if TYPE_CHECKING:
     from usb.backend import IBackend
 
+    from firmware_model.defects import Defect
+
 
 @dataclass(frozen=True, slots=True)
 class ModelName:
@@ -64,20 +67,36 @@ class ModelName:
         return cls(base, tuple(changes))
 
     @property
+    def settings(self) -> Mapping[str, Any]:
+        """The keys of the profile that are changed, and their values."""
+        return dict(profiles.setting(each) for each in self.changes if _is_setting(each))
+
+    @property
     def is_file(self) -> bool:
         return self.base.endswith(".sed") or "/" in self.base or os.sep in self.base
 
-    def parts(self) -> Mapping[str, PartClass]:
-        """Return the parts that are replaced; raise NotFound or PartError where one can't be."""
+    def parts(
+        self,
+        defects: Mapping[str, Defect] | None = None,
+        module: Callable[[Path], ModuleType] | None = None,
+    ) -> Mapping[str, PartClass]:
+        """Return the parts that are replaced; raise NotFound or PartError where one can't be.
+
+        `defects` and `module`, which loads a file of the user's, are those of another copy of the
+        drive's code.
+        """
         from firmware_model.defects import DEFECTS
 
+        known = DEFECTS if defects is None else defects
         replaced: dict[str, PartClass] = {}
         for change in self.changes:
+            if _is_setting(change):
+                continue
             if change.partition(":")[0].endswith(".py"):
-                own = load_class(change)
+                own = load_class(change, module or _module)
                 changed: Mapping[str, PartClass] = {part_for(own): own}
-            elif change in DEFECTS:
-                changed = DEFECTS[change].parts
+            elif change in known:
+                changed = known[change].parts
             else:
                 raise NotFound(f"no defect {change!r}; see `sedlab defects list`")
             for part, replacement in changed.items():
@@ -88,13 +107,20 @@ class ModelName:
         return replaced
 
 
-def load_class(text: str) -> PartClass:
+def _is_setting(change: str) -> bool:
+    return "=" in change and not change.partition(":")[0].endswith(".py")
+
+
+def load_class(text: str, load: Callable[[Path], ModuleType]) -> PartClass:
     """Return the class that `path.py:Class` names; raise PartError where there is none."""
     path_text, _, name = text.partition(":")
     path = Path(path_text)
     if not path.is_file():
         raise PartError(f"{path}: no such file")
-    module = _module(path)
+    try:
+        module = load(path)
+    except ERRORS_OF_CODE as wrong:
+        raise PartError(f"{path}: {type(wrong).__name__}: {wrong}") from wrong
     found = getattr(module, name, None)
     if not isinstance(found, type):
         raise PartError(f"{path}: no class {name!r}; write it as {path}:CLASS")
@@ -108,10 +134,7 @@ def _module(path: Path) -> ModuleType:
         raise PartError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except ERRORS_OF_CODE as wrong:
-        raise PartError(f"{path}: {type(wrong).__name__}: {wrong}") from wrong
+    spec.loader.exec_module(module)
     return module
 
 
@@ -131,14 +154,20 @@ def fresh_profile(name: ModelName) -> profiles.Profile:
 
 
 def profile_of(name: ModelName) -> profiles.Profile:
-    """Return the profile a name stands for; raise DriveError where there is none."""
+    """Return the profile a name stands for; raise DriveError where there is none.
+
+    Raises ProfileError for a key that can't be changed to that.
+    """
     if name.is_file:
         with open_file(Path(name.base)) as file:
-            return _parsed(file, Path(name.base))
-    try:
-        return profiles.load(name.base)
-    except profiles.ProfileError as unknown:
-        raise NotFound(str(unknown)) from None
+            _parsed(file, Path(name.base))
+            text = file.profile_text
+    else:
+        try:
+            text = profiles.text_of(name.base)
+        except profiles.ProfileError as unknown:
+            raise NotFound(str(unknown)) from None
+    return profiles.parse(profiles.changed(text, name.settings) if name.settings else text)
 
 
 def open_file(path: Path) -> SedFile:
@@ -225,6 +254,8 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
     name = ModelName.parse(rest)
     with ExitStack() as stack:
         if name.is_file:
+            if name.settings:
+                raise ValueError(f"{name.base}: its profile is the one it was made with")
             path, parts = Path(name.base), name.parts()
             file = open_file(path)
             stack.callback(_close, file)

@@ -4,11 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firmware_model.hardware.supply import Torn
 from hil_tests.actions import (
+    CUTS_MAX,
     STEPS_MAX,
     VERBS,
     Action,
     ActionError,
+    Cut,
     Number,
     ReplayId,
     parse_action,
@@ -28,7 +31,8 @@ def actions(draw: st.DrawFn) -> Action:
         else draw(st.sampled_from(kind.words))
         for kind in VERBS[verb].arguments
     ]
-    return Action(verb, tuple(arguments), draw(st.none() | st.integers(1, 999_999)))
+    cuts = st.builds(Cut, st.integers(1, 999_999), st.none() | st.sampled_from(Torn))
+    return Action(verb, tuple(arguments), tuple(draw(st.lists(cuts, max_size=CUTS_MAX))))
 
 
 @given(st.lists(actions(), min_size=1, max_size=20))
@@ -63,6 +67,10 @@ def test_any_text_is_a_sequence_or_a_refusal(text: str) -> None:
         ("unlock-user-99", "PIN '99' is not a number"),
         ("lock@0", "cuts are counted from 1"),
         ("lock@x", "cuts are counted from 1"),
+        ("lock@1@0", "cuts are counted from 1"),
+        ("lock@1.", "'' is not what a cut leaves: half, weak"),
+        ("lock@1.torn", "'torn' is not what a cut leaves"),
+        ("lock" + "@1" * 9, "9 cuts, and 8 are the most"),
     ],
 )
 def test_refusal_says_what_was_wrong(text: str, said: str) -> None:
@@ -84,3 +92,15 @@ def test_every_scenario_of_every_property_reads(profile: str) -> None:
         assert sequences
         for text in sequences:
             assert spell_steps(parse_steps(text)) == text
+
+
+def test_cut_names_its_step_and_what_it_leaves() -> None:
+    action = parse_action("set_pin-user-1@5.half@2.weak@1")
+
+    assert action.cuts == (Cut(5, Torn.HALF), Cut(2, Torn.WEAK), Cut(1))
+
+
+def test_sequence_uses_only_characters_that_no_shell_touches() -> None:
+    spelled = spell_steps([Action("unlock", ("user", 0), (Cut(5, Torn.HALF), Cut(2)))])
+
+    assert set(spelled) <= set("abcdefghijklmnopqrstuvwxyz_0123456789-@.,:+")

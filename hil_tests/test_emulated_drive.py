@@ -116,7 +116,7 @@ def test_fork_is_the_same_drive_and_a_different_one() -> None:
 
 def test_stuck_noise_source_fails_the_drive_before_a_key_depends_on_it() -> None:
     made = drive()
-    made.board.entropy._source = StuckNoise()
+    made.board.entropy.source = StuckNoise()
     made.power_on()
     on = Bench(made, facts_of(made.profile), CONTENT)
 
@@ -129,7 +129,7 @@ def test_stuck_noise_source_fails_the_drive_before_a_key_depends_on_it() -> None
 def test_noise_source_that_sticks_later_fails_the_drive_and_makes_no_key() -> None:
     on = bench()
     on.host()
-    on.drive.board.entropy._source = StuckNoise()
+    on.drive.board.entropy.source = StuckNoise()
     on.drive.board.entropy._pool = b""
 
     with pytest.raises(SelfTestFailed):

@@ -56,7 +56,7 @@ def with_runs(samples: bytes, runs: list[tuple[int, int, int]]) -> bytes:
 
 def lopsided(count: int) -> bytes:
     """Return a window whose first value is in it `count` times, never twice in a row."""
-    others = bytes(value for value in SOUND if value != 0xEE)
+    others = bytes(value for value in SeededNoise(b"others").samples(1024) if value != 0xEE)
     window = bytearray(others[:WINDOW])
     for place in range(count):
         window[2 * place] = 0xEE
@@ -135,6 +135,21 @@ def test_value_one_below_the_proportion_cut_off_passes() -> None:
     later = lopsided(PROPORTION_CUTOFF - 1)
 
     assert len(started_on(later).draw(256)) == 256
+
+
+@pytest.mark.parametrize("period", [1, 2, 6, 16, 100, 511, 512, 513, 1000])
+def test_source_that_begins_to_repeat_itself_fails(period: int) -> None:
+    repeated = SOUND[START_UP_SAMPLES : START_UP_SAMPLES + period] * (4 * WINDOW // period + 1)
+    entropy = started_on(repeated)
+
+    with pytest.raises(HealthTestFailed):
+        entropy.draw(4 * 256)
+
+
+@pytest.mark.parametrize("period", [64, 100, 500, 512])
+def test_source_that_repeats_itself_fails_at_power_up(period: int) -> None:
+    with pytest.raises(HealthTestFailed, match="recurrence"):
+        Entropy(Recorded((SOUND[:period] * START_UP_SAMPLES)[:START_UP_SAMPLES])).power_on()
 
 
 @pytest.mark.parametrize("place", [0, 1, 250, WINDOW - REPETITION_CUTOFF])

@@ -49,6 +49,33 @@ def test_part_of_the_users_own_replaces_the_one_it_fits(own: Path) -> None:
     assert list(replaced) == ["counter"]
 
 
+def test_key_of_the_profile_is_changed_beside_a_defect() -> None:
+    target = Target("model:native+capacity=1MiB+tries.user=3+counter-after-check")
+
+    assert target.profile.policy.block_count == 2048
+    assert target.profile.policy.limits == (3, 10, 10)
+    assert list(target.name.parts()) == ["counter"]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("model:native+capacity=7", "from 1 MiB"),
+        ("model:native+colour=red", "unknown key colour"),
+        ("model:native+=1", "is not KEY=VALUE"),
+        ("model:native+capacity.x=1", "capacity is no table"),
+    ],
+)
+def test_key_that_can_not_be_changed_to_that_is_refused(url: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Target(url)
+
+
+def test_file_is_opened_with_the_profile_it_was_made_with(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="its profile is the one it was made with"):
+        open_drive(f"model:{tmp_path / 'drive.sed'}+capacity=1MiB", OpenOptions())
+
+
 def test_part_of_the_users_own_is_judged(own: Path) -> None:
     target = Target(f"model:native+{own}:MyCounter")
     property_ = BY_ID["tries-count-down"]

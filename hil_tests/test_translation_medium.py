@@ -11,6 +11,7 @@ from firmware_model.firmware.medium import Unreadable, WornOut
 from firmware_model.firmware.translation import WEAR_SPREAD, Translation, blocks_needed
 from firmware_model.hardware.cells import MemoryCells
 from firmware_model.hardware.clock import Clock, Timing
+from firmware_model.hardware.faults import flip_data, flip_record
 from firmware_model.hardware.nand import Endurance, Geometry, Nand
 from firmware_model.hardware.supply import PowerCut, Supply, Torn
 
@@ -245,6 +246,61 @@ def test_lost_page_is_an_error_and_not_old_or_no_data_even_after_it_moved() -> N
         flash.mounted().read(0, 4)
     translation.write(2, page(999), ALL)
     assert number_at(flash.mounted(), 2) == 999
+
+
+def test_lost_record_lets_no_older_copy_be_answered_and_nothing_newer_be_doubted() -> None:
+    flash = Flash()
+    translation = flash.mounted()
+    for logical_page, number in ((1, 1), (2, 2), (2, 3), (4, 4)):
+        translation.write(logical_page, page(number), ALL)
+    flip_record(flash.nand, 2, 9)  # of the newer copy
+
+    again = flash.mounted()
+    for doubtful in (1, 2, 5):  # any of them may have been in that page
+        with pytest.raises(Unreadable):
+            again.read(doubtful, 1)
+    assert number_at(again, 4) == 4
+    with pytest.raises(WornOut):
+        again.write(4, page(9), ALL)
+    with pytest.raises(WornOut):
+        again.trim(4, 1, 1)
+
+
+def test_records_of_a_block_that_are_all_lost_let_nothing_be_answered() -> None:
+    flash = Flash()
+    translation = flash.mounted()
+    translation.write(0, b"".join(map(page, range(3))), ALL)
+    for number in range(3):
+        flip_record(flash.nand, number, 9)
+
+    with pytest.raises(Unreadable):
+        flash.mounted().read(0, 1)
+
+
+def test_discarded_medium_is_in_no_doubt() -> None:
+    flash = Flash()
+    translation = flash.mounted()
+    translation.write(0, b"".join(map(page, range(3))), ALL)
+    for number in range(3):
+        flip_record(flash.nand, number, 9)
+    translation = flash.mounted()
+    translation.discard(1)
+    translation.write(5, page(5), ALL)
+
+    again = Translation(flash.nand, 0, SHAPE.block_count, PAGES, 1)
+    assert held(again) == {lp: 5 if lp == 5 else None for lp in range(PAGES)}
+
+
+def test_lost_page_of_the_map_brings_nothing_back_that_was_trimmed() -> None:
+    flash = Flash()
+    translation = flash.mounted()
+    translation.write(0, b"".join(map(page, range(2))), ALL)
+    translation.trim(1, 1, 1)
+    flip_data(flash.nand, 2, 9)
+
+    again = flash.mounted()
+    with pytest.raises(Unreadable):
+        again.read(1, 1)
 
 
 def test_read_disturb_is_outrun() -> None:

@@ -138,17 +138,18 @@ class KeepsKey(Drawn):
 class KeysLast:
     """Tidies up first, and destroys the keys when that is done."""
 
-    def erase(self, steps: EraseSteps) -> None:
+    def erase(self, steps: EraseSteps) -> bool:
         steps.discard_data()
         steps.wipe_records()
-        steps.destroy_secrets()
+        return steps.destroy_secrets()
 
 
 class ErasesNothing:
     """Forgets the map and keeps every key."""
 
-    def erase(self, steps: EraseSteps) -> None:
+    def erase(self, steps: EraseSteps) -> bool:
         steps.discard_data()
+        return True
 
 
 class OldBeforeNew:

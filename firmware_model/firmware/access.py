@@ -42,7 +42,8 @@ class Access:
 
     @property
     def is_open(self) -> bool:
-        return self._volume is not None
+        """Whether there are a way to the data and its key: either that goes closes the medium."""
+        return self._volume is not None and self._parts.vault.key() is not None
 
     def open(self, mek: bytes, role: Role) -> None:
         """Open the medium with its key."""
@@ -85,6 +86,8 @@ class Access:
     def write(self, lba: int, data: bytes) -> None:
         """Store blocks in an open medium; the first write of a session is logged before."""
         assert self._volume is not None, "write to a locked medium"
+        if not data:
+            return
         if not self._written:
             self._log.add(Event.FIRST_WRITE)
         self._written += len(data)

@@ -1,6 +1,6 @@
 """What the logical unit asks of the firmware: the medium, security protocols, vendor commands."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from firmware_model.firmware.firmware import Firmware
@@ -14,6 +14,7 @@ from firmware_model.wire.security import SecurityProtocol, SupportedProtocols
 from firmware_model.wire.sense import (
     ACCESS_NOT_AUTHORIZED,
     COMMAND_SEQUENCE_ERROR,
+    INTERNAL_TARGET_FAILURE,
     INVALID_FIELD_IN_CDB,
     LOCKED,
     SELF_TEST_FAILED,
@@ -56,18 +57,24 @@ class DriveController:
 
     def write(self, lba: int, data: bytes) -> Sense | None:
         """Store blocks in the open medium."""
-        if not self._may_write():
-            return WRITE_PROTECTED
-        self._access.write(lba, data)
-        return None
+        return self._changed(lambda: self._access.write(lba, data))
 
     def trim(self, extents: Sequence[Extent]) -> Sense | None:
         """Forget blocks of the open medium."""
-        if not self._may_write():
-            return WRITE_PROTECTED
+        return self._changed(lambda: self._trim(extents))
+
+    def _trim(self, extents: Sequence[Extent]) -> None:
         for each in extents:
             self._access.trim(each.lba, each.block_count)
-        return None
+
+    def _changed(self, change: Callable[[], None]) -> Sense | None:
+        """Change the medium, if that may be: asked twice, so that no single verdict allows it."""
+        if not self._may_write():
+            return WRITE_PROTECTED
+        if self._may_write():
+            change()
+            return None
+        return WRITE_PROTECTED
 
     def flush(self) -> None:
         """Have everything answered in flash."""
@@ -78,8 +85,9 @@ class DriveController:
         """Erase cryptographically."""
         if not self._may_write():
             return WRITE_PROTECTED
-        self._firmware.sanitize()
-        return None
+        if not self._may_write():  # no single verdict allows it
+            return WRITE_PROTECTED
+        return None if self._firmware.sanitize() else INTERNAL_TARGET_FAILURE
 
     def security_in(self, protocol: int, specific: int, length: int) -> bytes | Sense:
         """Answer SECURITY PROTOCOL IN, cut to what was asked for."""

@@ -23,9 +23,10 @@ class Erasure:
         self._event = event
         self._head = head
 
-    def destroy_secrets(self) -> None:
+    def destroy_secrets(self) -> bool:
         """Destroy every slot secret in the element: from here on, the data is noise."""
         self._element.destroy_all(self._event, self._head)
+        return not any(slot.is_set for slot in self._element.state.slots)
 
     def wipe_records(self) -> None:
         """Erase the wrapped keys."""

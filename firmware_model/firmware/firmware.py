@@ -7,6 +7,7 @@ from firmware_model.firmware import attempt_log
 from firmware_model.firmware.access import Access
 from firmware_model.firmware.boot import Running
 from firmware_model.firmware.erasure import Erasure
+from firmware_model.firmware.firmware_slots import SLOTS
 from firmware_model.firmware.keys import KeyHierarchy
 from firmware_model.firmware.keystore import KeyStore
 from firmware_model.firmware.layout import Layout
@@ -67,6 +68,9 @@ class Firmware:
         self.failures = self_test()
         if self.running.slot is None:
             self.failures += ("firmware: none that may run",)
+        is_checked = self.running.slot in SLOTS  # at the first thing at power-up, and twice
+        if not is_checked and self.running.security_version < element.state.firmware_floor:
+            self.failures += ("firmware: none that may run",)  # no single verdict starts it
         self._draw_first()
         element.power_on(parts.counter)
         epoch = element.state.epoch
@@ -90,7 +94,7 @@ class Firmware:
     def _draw_first(self) -> None:
         """Try the entropy source before anything depends on it."""
         try:
-            self.board.entropy.power_on()
+            self.board.entropy.power_on(self.parts.health)
         except HealthTestFailed as failed:
             self.failures += (f"entropy: {failed}",)
 
@@ -134,10 +138,10 @@ class Firmware:
         """The state as design and native status name it."""
         if self.failures:
             return State.FAILED
+        if not self._has_keys:  # then it is not open either, whatever was left undone
+            return State.ERASED if self._element.state.was_erased else State.FACTORY
         if self.access.is_open:
             return State.UNLOCKED
-        if not self._has_keys:
-            return State.ERASED if self._element.state.was_erased else State.FACTORY
         is_blocked = self.policy.at_limit == "block" and self._is_used_up(Count.USER)
         return State.BLOCKED if is_blocked else State.LOCKED
 
@@ -190,14 +194,16 @@ class Firmware:
 
     def lock(self, cause: LockCause = LockCause.COMMAND) -> None:
         """Close the medium, if it is open and the cause is one that closes it."""
-        if self.access.is_open and self.parts.locking.locks_on(cause):
-            self.close()
+        for _ in range(2):  # what a glitch leaves out the first time is done the second
+            if self.access.is_open and self.parts.locking.locks_on(cause):
+                self.close()
 
     def close(self) -> None:
         """Close the medium, if it is open, for a reason that is no matter of policy."""
-        if self.access.is_open:
-            self.log.add(Event.LOCK, detail=self.access.totals)
-            self.access.close()
+        for _ in range(2):  # what a glitch leaves out the first time is done the second
+            if self.access.is_open:
+                self.log.add(Event.LOCK, detail=self.access.totals)
+                self.access.close()
 
     def _open(self, mek: bytes, role: Role) -> None:
         was_open = self.access.is_open
@@ -265,6 +271,8 @@ class Firmware:
             return self._answer(Result.LOCKED if mek is None else Result.DENIED, slot)
         if self.keys.collides(slot, pin, mek):
             return self._answer(Result.BAD_PIN, slot)
+        if not (self.access.role is role or self.is_owned):  # no single verdict gives a right
+            return self._answer(Result.DENIED, slot)
         event = Event.PIN_CHANGED if self.keys.is_set(slot) else Event.PIN_SET
         refill = () if role is Role.DURESS else (count_of(slot),)
         if role is Role.DURESS:
@@ -321,29 +329,40 @@ class Firmware:
         if not self.is_owned:
             return self._answer(Result.DENIED if self.access.is_open else Result.LOCKED)
         head = self.log.write(Event.READ_ONLY_SET)
+        if not self.is_owned:  # no single verdict gives a right
+            return self._answer(Result.DENIED)
         self._element.set_read_only(is_read_only, Event.READ_ONLY_SET, head)
-        return self._answer(Result.OK)
+        is_set = self._element.state.is_read_only is is_read_only
+        return self._answer(Result.OK if is_set else Result.SELF_TEST_FAILED)
 
     def erase(self, reset_code: bytes) -> Answer:
         """Destroy all keys, by the right of the open session or of the reset code."""
-        may = self._element.reset_code_is_right(reset_code) if reset_code else self.is_owned
-        if not may:
+        if not self._may_erase(reset_code):
             is_locked = not reset_code and not self.access.is_open
             return self._answer(Result.LOCKED if is_locked else Result.DENIED)
-        self._erase(Event.ERASE_COMMAND)
-        return self._answer(Result.OK)
+        if not self._may_erase(reset_code):  # no single verdict gives a right
+            return self._answer(Result.DENIED)
+        is_erased = self._erase(Event.ERASE_COMMAND)
+        return self._answer(Result.OK if is_erased else Result.SELF_TEST_FAILED)
 
-    def sanitize(self) -> None:
-        """Destroy all keys, as SANITIZE and FORMAT UNIT of an open drive do."""
-        self._erase(Event.ERASE_SANITIZE)
+    def _may_erase(self, reset_code: bytes) -> bool:
+        return self._element.reset_code_is_right(reset_code) if reset_code else self.is_owned
 
-    def _erase(self, event: Event) -> None:
+    def sanitize(self) -> bool:
+        """Destroy all keys, as SANITIZE and FORMAT UNIT do; return whether it is so."""
+        return self._erase(Event.ERASE_SANITIZE)
+
+    def _erase(self, event: Event) -> bool:
+        """Erase, and tell whether it is so; a drive that can't trusts itself no more."""
         totals = self.access.totals
         self.access.close()
         head = self.log.write(event, detail=totals)
         translation = self.access.translation
         steps = Erasure(self._element, self._store, translation, event, head)
-        self.parts.erasing.erase(steps)
+        is_erased = self.parts.erasing.erase(steps)
+        if not is_erased:
+            self.fail("erase: the keys are still there")
+        return is_erased
 
     def read_log(self, first: int) -> Answer:
         """Return a page of the log to its owner."""
@@ -351,14 +370,18 @@ class Firmware:
             return self._answer(Result.NOT_SUPPORTED)
         if not self.is_owned:
             return self._answer(Result.DENIED if self.access.is_open else Result.LOCKED)
-        return self._answer(Result.OK, payload=self.log.page(first).encode())
+        page = self.log.page(first).encode()
+        if not self.is_owned:  # no single verdict gives a right
+            return self._answer(Result.DENIED)
+        return self._answer(Result.OK, payload=page)
 
     def poll(self) -> None:
         """Lock an open medium that was not used for as long as the policy says."""
         limit_s = self.policy.auto_lock_s
         if limit_s is None or not self.access.is_open:
             return
-        if self.board.clock.now_us - self.access.used_at_us >= limit_s * 1_000_000:
+        idle_us = self.board.clock.now_us - self.access.used_at_us
+        if idle_us < 0 or idle_us >= limit_s * 1_000_000:  # a clock that ran back counts nothing
             self.lock(LockCause.TIMER)
 
     def fail(self, reason: str) -> None:

@@ -14,6 +14,7 @@ from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.inquiry import StandardInquiry, vpd_pages
 from firmware_model.wire.native import State
 from firmware_model.wire.sense import (
+    INTERNAL_TARGET_FAILURE,
     INVALID_FIELD_IN_CDB,
     INVALID_FIELD_IN_PARAMETERS,
     INVALID_OPCODE,
@@ -155,7 +156,7 @@ class LogicalUnit:
         if kind in commands.MEDIUM:
             refusal = self._not_ready()
             if refusal is not None:
-                return Reply(sense=refusal)
+                return Reply(sense=refusal or INTERNAL_TARGET_FAILURE)
         return self._run[kind](command, data_out)
 
     def _not_ready(self) -> Sense | None:
@@ -191,8 +192,6 @@ class LogicalUnit:
         length = command.block_count * scsi.BLOCK_BYTES
         if len(data_out) < length:
             return Reply(sense=INVALID_FIELD_IN_CDB)
-        if not length:
-            return DONE
         return Reply(sense=self._controller.write(command.lba, data_out[:length]))
 
     def _unmap(self, command: scsi.Unmap, data_out: bytes) -> Reply:

@@ -1,5 +1,7 @@
 """The native dialect as the drive speaks it: channels of SECURITY PROTOCOL F0h."""
 
+from collections.abc import Callable
+
 from firmware_model.firmware.firmware import Firmware
 from firmware_model.firmware.session import Session, accept
 from firmware_model.hardware.entropy import HealthTestFailed
@@ -94,40 +96,53 @@ class NativeChannels:
             self.end_session()
             return INVALID_FIELD_IN_PARAMETERS
         try:
-            answer = self._obey(Message.decode(opened))
+            message = Message.decode(opened)
+            answer = self._operations()[message.operation](message)
         except DecodeError:
             answer = Answer(Result.MALFORMED, 0, self._firmware.state)
         self._pending[Channel.MESSAGE] = session.seal(answer.encode()).encode()
         return None
 
-    def _obey(self, message: Message) -> Answer:
+    # A table, not a chain of verdicts: no glitch makes one operation another.
+    def _operations(self) -> dict[Operation, Callable[[Message], Answer]]:
         firmware = self._firmware
-        match message.operation:
-            case Operation.STATUS:
-                return Answer(Result.OK, 0, firmware.state, firmware.status().encode())
-            case Operation.UNLOCK:
-                return firmware.unlock(message.role, message.pin)
-            case Operation.LOCK:
-                firmware.lock()
-                return Answer(Result.OK, 0, firmware.state)
-            case Operation.SET_PIN:
-                if message.role is Role.RECOVERY:
-                    return Answer(Result.NOT_SUPPORTED, 0, firmware.state)
-                return firmware.set_pin(message.role, message.new_pin)
-            case Operation.RECOVER:
-                return firmware.recover(message.pin, message.new_pin)
-            case Operation.MAKE_RECOVERY:
-                return firmware.make_recovery()
-            case Operation.ERASE:
-                return firmware.erase(message.argument)
-            case Operation.SET_READ_ONLY:
-                if message.argument not in (b"\0", b"\1"):
-                    return Answer(Result.MALFORMED, 0, firmware.state)
-                return firmware.set_read_only(message.argument == b"\1")
-            case Operation.READ_LOG:
-                if len(message.argument) != 8:
-                    return Answer(Result.MALFORMED, 0, firmware.state)
-                return firmware.read_log(int.from_bytes(message.argument, "big"))
+        return {
+            Operation.STATUS: self._tell_status,
+            Operation.UNLOCK: lambda message: firmware.unlock(message.role, message.pin),
+            Operation.LOCK: self._lock,
+            Operation.SET_PIN: self._set_pin,
+            Operation.RECOVER: lambda message: firmware.recover(message.pin, message.new_pin),
+            Operation.MAKE_RECOVERY: lambda message: firmware.make_recovery(),
+            Operation.ERASE: lambda message: firmware.erase(message.argument),
+            Operation.SET_READ_ONLY: self._set_read_only,
+            Operation.READ_LOG: self._read_log,
+        }
+
+    def _tell_status(self, message: Message) -> Answer:
+        status = self._firmware.status()
+        return Answer(Result.OK, 0, status.state, status.encode())
+
+    def _lock(self, message: Message) -> Answer:
+        self._firmware.lock()
+        is_locked = not self._firmware.access.is_open
+        result = Result.OK if is_locked else Result.SELF_TEST_FAILED
+        return Answer(result, 0, self._firmware.state)
+
+    def _set_pin(self, message: Message) -> Answer:
+        if message.role is Role.RECOVERY:
+            return Answer(Result.NOT_SUPPORTED, 0, self._firmware.state)
+        return self._firmware.set_pin(message.role, message.new_pin)
+
+    def _set_read_only(self, message: Message) -> Answer:
+        is_read_only = {b"\0": False, b"\1": True}.get(message.argument)
+        if is_read_only is None:
+            return Answer(Result.MALFORMED, 0, self._firmware.state)
+        return self._firmware.set_read_only(is_read_only)
+
+    def _read_log(self, message: Message) -> Answer:
+        if len(message.argument) != 8:
+            return Answer(Result.MALFORMED, 0, self._firmware.state)
+        return self._firmware.read_log(int.from_bytes(message.argument, "big"))
 
     def _evidence(self, data: bytes) -> Sense | None:
         """Sign head and counts over the asker's nonce: 32 bytes, the rest zero fill."""

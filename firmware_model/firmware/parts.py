@@ -14,6 +14,7 @@ from firmware_model.firmware.keystore import KeyStoring
 from firmware_model.firmware.sector_cipher import SectorCipher
 from firmware_model.firmware.volume import Volume
 from firmware_model.hardware.attempt_counter import AttemptCounter
+from firmware_model.hardware.entropy import HealthTests
 from firmware_model.wire.bot import Csw, CswStatus
 from firmware_model.wire.firmware_image import ImageFault
 from firmware_model.wire.sense import Sense
@@ -134,7 +135,9 @@ class PinChange(Protocol):
 class EraseSteps(Protocol):
     """The steps of an erase, each durable when it returns."""
 
-    def destroy_secrets(self) -> None: ...
+    def destroy_secrets(self) -> bool:
+        """Destroy the secrets behind all keys; return whether none is left."""
+        ...
 
     def wipe_records(self) -> None: ...
 
@@ -144,7 +147,9 @@ class EraseSteps(Protocol):
 class Erasing(Protocol):
     """The order in which a drive is erased."""
 
-    def erase(self, steps: EraseSteps) -> None: ...
+    def erase(self, steps: EraseSteps) -> bool:
+        """Take the steps; return whether the drive is erased."""
+        ...
 
 
 class Locking(Protocol):
@@ -276,6 +281,7 @@ class Parts:
     wrapping: KeyWrapping
     storing: KeyStoring
     cipher: MediaCipher
+    health: HealthTests
     key_source: KeySource
     vault: KeyVault
     pin_change: PinChange

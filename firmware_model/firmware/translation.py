@@ -7,6 +7,9 @@ the last one counts, and one program is one change, which a cut leaves done or n
 What was discarded is kept from coming back by a page of the map itself, written into the same
 stream: it counts for the logical pages it covers until they are written again.
 
+Where a record can't be read, but its page can, nobody knows whose newest copy that is. Then older
+copies are answered no more, and nothing is written that would hide it, until the drive is erased.
+
 Pages belong to an epoch. An erase of the drive begins a new one, and what an older epoch left is
 never read again. A block is erased when it is begun, not when it falls empty: so no erase that a
 cut interrupted is ever relied on.
@@ -44,6 +47,7 @@ _MAP: Final = 0xD2
 _PAGE_SHIFT: Final = 32  # an entry is page + 1 above, and which sectors are valid below
 _VALID: Final = (1 << _PAGE_SHIFT) - 1
 _KEPT_OUT: Final = 1 << 30  # more than any count
+_NEWEST: Final = 1 << 62  # the sequence of a block of which no record tells one
 _NOTHING: Final = -1  # in place of a logical page: a page that holds none
 _FIRST_MAP: Final = -2  # and below: a page of the map
 
@@ -84,6 +88,8 @@ class Translation:
         self._erases = np.zeros(block_count, np.int64)
         self._is_bad = np.zeros(block_count, np.bool_)
         self._tired: set[int] = set()  # blocks whose bits need much correction
+        self._order: dict[int, int] = {}  # of the blocks that were found, by their sequence
+        self._lost: dict[int, int] = {}  # by block: the last page whose record is lost
         self._sequence = 0  # of the block begun last
         self._open = -1  # the block that is being filled
         self._left = 0  # pages of it that can still be programmed
@@ -99,6 +105,7 @@ class Translation:
         Raises Unreadable.
         """
         entries = self._map.get(first, count).tolist()
+        self._refuse_doubtful(entries)
         parts = []
         at = 0
         while at < count:
@@ -124,6 +131,7 @@ class Translation:
         count = -(-len(data) // page_bytes)
         if not 0 <= first <= first + count <= self.logical_pages:
             raise ValueError(f"there is no logical page {first + count - 1}")
+        self._refuse_to_hide()
         view = memoryview(data)
         datas = [view[at : at + page_bytes] for at in range(0, len(data), page_bytes)]
         numbers = np.arange(first, first + count, dtype=np.int64)
@@ -142,6 +150,7 @@ class Translation:
 
         They hold nothing when this returns, and never again will. Raises WornOut.
         """
+        self._refuse_to_hide()
         end = first + count
         pages = self._map.in_use(first // sectors, -(-end // sectors))
         entries = self._map.at(pages)
@@ -161,6 +170,10 @@ class Translation:
         self._map_at.clear()
         self._numbers = {block: np.full_like(row, _NOTHING) for block, row in self._numbers.items()}
         self._valid_in[:] = 0
+        for block in self._lost:
+            self._is_bad[block - self._first_block] = not self._nand.erase(block, "data block")
+            self._left = 0 if block == self._open else self._left
+        self._lost.clear()
         self._stamp()
 
     # --- mounting -------------------------------------------------------------------------------
@@ -177,7 +190,8 @@ class Translation:
                 if len(records):
                     found.append((int(records["sequence"].max()), block, records))
         found.sort(key=lambda each: each[:2])
-        for _, block, records in found:
+        for sequence, block, records in found:
+            self._order[block] = sequence
             self._take_in(block, records)
         self._count_valid()
         if found:
@@ -190,7 +204,9 @@ class Translation:
         kind, number = records["kind"], records["number"]
         is_ours = (kind == _DATA) & (number < self.logical_pages)
         is_ours |= (kind == _MAP) & (number < -(-self.logical_pages // self._map_entries))
-        is_ours &= records["sequence"] < 1 << 62  # of forged ones there is no going on
+        is_ours &= records["sequence"] < _NEWEST  # of forged ones there is no going on
+        if not kind.all():
+            self._look_for_lost(block, records)
         if len(records) and not self._nand.is_stable(self._page_at(block, len(records) - 1)):
             is_ours[-1] = False  # a cut fell into it: nobody was told that it is there
         if not is_ours.any():
@@ -202,6 +218,20 @@ class Translation:
         numbers[: len(records)][~is_ours | (records["epoch"] != self._epoch)] = _NOTHING
         self._numbers[block] = numbers
         return np.where(is_ours, records, np.zeros(1, RECORD))
+
+    def _look_for_lost(self, block: int, records: npt.NDArray[np.void]) -> None:
+        """Note the last page of this epoch that can be read, and whose record can't.
+
+        A page that a cut tore can't be read either: nobody was told that it is there.
+        """
+        is_told = records["kind"] != 0
+        if is_told.any() and not (records["epoch"][is_told] == self._epoch).any():
+            return
+        for index in np.flatnonzero(~is_told)[::-1].tolist():
+            page = self._page_at(block, index)
+            if not self._nand.has_record(page) and self._nand.read(page) is not None:
+                self._lost[block] = index
+                return
 
     def _take_in(self, block: int, records: npt.NDArray[np.void]) -> None:
         numbers = self._numbers[block][: len(records)]
@@ -220,6 +250,8 @@ class Translation:
         """Take in a page of the map; entries that lead to no copy of their page count for none."""
         data = self._nand.read(page)
         if data is None:
+            place = divmod(page, self._block_pages)
+            self._lost[place[0]] = max(place[1], self._lost.get(place[0], 0))
             return
         self._map_at[number] = page
         first = number * self._map_entries
@@ -417,6 +449,21 @@ class Translation:
 
     # --- reading --------------------------------------------------------------------------------
 
+    def _refuse_doubtful(self, entries: Sequence[int]) -> None:
+        """Raise Unreadable for pages of which a lost page may be a newer copy."""
+        if not self._lost:
+            return
+        lost = max((self._order.get(block, _NEWEST), index) for block, index in self._lost.items())
+        for entry in entries:
+            block, index = divmod((entry >> _PAGE_SHIFT) - 1, self._block_pages)
+            if entry < 1 << _PAGE_SHIFT or (self._order[block], index) <= lost:
+                raise Unreadable("a page whose record is lost may be a newer copy")
+
+    def _refuse_to_hide(self) -> None:
+        """Raise WornOut where a record is lost: what is collected would no longer tell of it."""
+        if self._lost:
+            raise WornOut("the record of a page is lost")
+
     def _fetch(self, page: int, count: int) -> bytes:
         data = self._nand.read(page, count)
         if data is None:
@@ -428,7 +475,7 @@ class Translation:
     def _refresh(self) -> None:
         """Move what is valid out of blocks that needed nearly all of the ECC."""
         with suppress(WornOut):  # then it stays where it is
-            while self._tired:
+            while self._tired and not self._lost:
                 self._make_room()
                 self._collect(self._tired.pop())
 

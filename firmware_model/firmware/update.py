@@ -126,6 +126,9 @@ class FirmwareUpdate:
         fault = self._parts.update_check.staged(image, self._rules())
         if fault is not None:
             return IMAGE_FAULTS[fault]
+        again = self._parts.update_check.staged(image, self._rules())
+        if again is not None:  # no single verdict lets an image in
+            return IMAGE_FAULTS[again]
         self._parts.updating.end(_Switch(self, slot, ImageHeader.decode(image)))
         self.is_deferred = self._board.element.state.firmware_slot is slot
         return None

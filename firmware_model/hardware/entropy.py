@@ -15,6 +15,8 @@ REPETITION_CUTOFF: Final = 6  # 1 + 30 / H for a false alarm in 2^30 (4.4.1)
 WINDOW: Final = 512  # samples (4.4.2)
 PROPORTION_CUTOFF: Final = 31  # 1 + CRITBINOM(512, 2^-6, 1 - 2^-30) (4.4.2)
 START_UP_SAMPLES: Final = 1024  # 4.3, requirement 4
+KEPT: Final = 1024  # samples looked back on
+RECURRING: Final = 16  # samples that come again by chance once in 2^80
 SAMPLES_PER_OUTPUT: Final = 64
 OUTPUT_BYTES: Final = 32
 
@@ -50,18 +52,44 @@ class SeededNoise:
         return SeededNoise(self._seed, self._number)
 
 
+class HealthTests(Protocol):
+    """Whether samples are noise. Made anew, without arguments, at every power-up."""
+
+    def complaint(self, before: bytes, samples: bytes) -> str | None:
+        """Return what is wrong with a window of samples that came after those before."""
+        ...
+
+
+class ContinuousTests:
+    """The two tests of SP 800-90B 4.4, and one of our own (4.5) for a source that repeats itself.
+
+    Neither of the two notices a period of hundreds of samples.
+    """
+
+    def complaint(self, before: bytes, samples: bytes) -> str | None:
+        """Return which test a window fails."""
+        if _REPEATED.search(before[1 - REPETITION_CUTOFF :] + samples):
+            return "repetition"
+        if samples.count(samples[:1]) >= PROPORTION_CUTOFF:
+            return "adaptive proportion"
+        seen = before + samples
+        return "recurrence" if seen.find(samples[-RECURRING:]) < len(seen) - RECURRING else None
+
+
 class Entropy:
     """Tested and conditioned output of one noise source."""
 
     def __init__(self, source: NoiseSource) -> None:
-        self._source = source
-        self._tail = b""  # the last samples, for a repetition across windows
+        self.source = source
+        self._tests: HealthTests = ContinuousTests()
+        self._before = b""  # the last samples
         self._pool = b""
         self._has_failed = False
 
-    def power_on(self) -> None:
+    def power_on(self, tests: HealthTests | None = None) -> None:
         """Run the start-up tests; raise HealthTestFailed when the source does not pass."""
-        self._tail = self._pool = b""
+        self._tests = tests or ContinuousTests()
+        self._before = self._pool = b""
         self._has_failed = False
         for _ in range(START_UP_SAMPLES // WINDOW):
             self._window()
@@ -79,20 +107,19 @@ class Entropy:
 
     def copy(self) -> "Entropy":
         """Return a source in the same condition that will give the same output."""
-        other = Entropy(self._source.copy())
-        other._tail, other._pool = self._tail, self._pool
+        other = Entropy(self.source.copy())
+        other._tests = self._tests
+        other._before, other._pool = self._before, self._pool
         other._has_failed = self._has_failed
         return other
 
     def _window(self) -> bytes:
-        samples = self._source.samples(WINDOW)
-        seen = self._tail + samples
-        self._tail = samples[1 - REPETITION_CUTOFF :]
-        repeats = _REPEATED.search(seen) is not None
-        is_lopsided = samples.count(samples[:1]) >= PROPORTION_CUTOFF
-        self._has_failed = self._has_failed or repeats or is_lopsided
+        samples = self.source.samples(WINDOW)
+        complaint = self._tests.complaint(self._before, samples)
+        self._before = (self._before + samples)[-KEPT:]
+        self._has_failed = self._has_failed or complaint is not None
         if self._has_failed:
-            raise HealthTestFailed("repetition" if repeats else "adaptive proportion")
+            raise HealthTestFailed(complaint or "failed before")
         return samples
 
 

@@ -128,6 +128,13 @@ class Nand:
                 joined[index] = np.frombuffer(decoded.data if decoded else NO_RECORD, np.uint8)
         return joined
 
+    def has_record(self, page: int) -> bool:
+        """Tell whether the record of a page can be read, whatever it says."""
+        block, index = self._place(page, 1)
+        self._charge(self._timing.page_read_us, 1)
+        raw = self.cells.raw(block).get(index)
+        return raw is None or self.code.decode_record(raw.spare) is not None
+
     def scan(self, first: int, count: int) -> list[int]:
         """Read the first record of blocks; return those that are not erased, or are bad."""
         self._charge(self._timing.page_read_us, count)

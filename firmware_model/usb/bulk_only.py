@@ -182,10 +182,8 @@ class BulkOnly:
 
     def _end(self, sense: Sense | None, processed: int) -> None:
         """Queue the status of an executed command; a refused one has processed nothing of OUT."""
-        if sense is None:
-            self._status(CswStatus.PASSED, self._cbw.data_length - processed)
-        else:
-            self._status(CswStatus.FAILED, self._cbw.data_length)
+        done = 0 if sense else processed
+        self._status(_status_of(sense), self._cbw.data_length - done)
 
     def _command(self, data: bytes) -> None:
         try:
@@ -233,10 +231,8 @@ class BulkOnly:
         if len(data) > length:
             self._status(CswStatus.PHASE_ERROR, 0)
             data = data[:length]
-        elif answer.sense is None:
-            self._status(CswStatus.PASSED, length - len(data))
         else:
-            self._status(CswStatus.FAILED, length - len(data))
+            self._status(_status_of(answer.sense), length - len(data))
         if data:
             self._data = data
             self._phase = _Phase.DATA_IN
@@ -255,3 +251,10 @@ class BulkOnly:
             self._wanted = wanted
             self._received = []
             self._phase = _Phase.DATA_OUT
+
+
+def _status_of(sense: Sense | None) -> CswStatus:
+    """Return how a command ended: asked twice, so that no one verdict turns a refusal."""
+    if sense is not None:
+        return CswStatus.FAILED
+    return CswStatus.PASSED if sense is None else CswStatus.FAILED

@@ -164,7 +164,8 @@ class MassStorageDevice:
             self._is_attached = True
         elif event is BusEvent.DETACH:
             self._is_attached = False
-        self._events(event, was_configured)
+        for _ in range(2):  # what a glitch leaves out the first time is done the second
+            self._events(event, was_configured)
         self._wake()
 
     def transfer_out(self, endpoint: int, data: bytes, stream: int = 0) -> int | Handshake:

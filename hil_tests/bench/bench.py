@@ -6,10 +6,9 @@ seen fits any world of the oracle; what that means is the business of the proper
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import usb.core
@@ -17,13 +16,15 @@ from usb.backend import IBackend
 
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.firmware.parts import ERRORS_OF_CODE
-from firmware_model.hardware.board import FlashImage
-from firmware_model.wire.native import State, Status
-from hil_tests.actions import PIN_TABLE, Action
-from hil_tests.bench import updates
+from firmware_model.wire.native import Status
+from hil_tests.actions import Action
+from hil_tests.bench.cable import Cable
+from hil_tests.bench.comparison import COUNTS, compare
+from hil_tests.bench.faults import Armed
+from hil_tests.bench.memory import Memory
 from hil_tests.content import BLOCK_BYTES, Content
 from hil_tests.oracle import Oracle, World
-from hil_tests.steps import MAY_LOCK, Facts, Mismatch, Outcome, Step
+from hil_tests.steps import Facts, Mismatch, Outcome, Step
 from host_driver.attachment import Attachment
 from host_driver.backends.in_process import InProcess
 from host_driver.bulk_only import BulkOnlyTransport
@@ -39,49 +40,13 @@ from host_driver.known_drives import IdentityCheck, KnownDrives, default_path
 from host_driver.trace import Recorded
 from host_driver.transport import CommandTransport
 
-_TOLD: Final = {
-    Outcome.OK: True,
-    Outcome.CUT: None,
-    Outcome.FAULT: None,
-    Outcome.CRASH: None,
-}
-COUNTS: Final = ("user", "admin", "recovery")
+ZERO: Final = -1  # in place of a content's number: a block of zeros, as one that was trimmed
 DEFAULT_LIMIT: Final = 10  # for a drive that tells none: the oracle has to count from something
 AUTO_LOCK_MARGIN_S: Final = 60  # commands take model time too: closer to the limit, all is allowed
 
 
 def _unwatched(backend: IBackend) -> IBackend:
     return backend
-
-
-class Attempts:
-    """How many PINs the drive was made to look at: between `least` and `most`."""
-
-    def __init__(self) -> None:
-        self.least = 0
-        self.most = 0
-
-
-@dataclass(slots=True)
-class Memory:
-    """What the bench remembers of a run, besides the worlds."""
-
-    numbers: dict[bytes, int] = field(default_factory=dict)  # content of a block -> its number
-    erased_numbers: set[int] = field(default_factory=set)  # written before the last erase only
-    secrets: dict[str, bytes] = field(default_factory=dict)  # keys that were seen, by what they are
-    pins: set[str] = field(default_factory=set)  # that were entered or set
-    recovery: tuple[str, ...] = ()
-    used_recovery: str | None = None
-    noted_flash: FlashImage | None = None
-    recorded: list[tuple[bytes, bytes, int]] = field(default_factory=list)
-    is_tampered: bool = False
-    state: str | None = None  # as the drive last told it
-    erased_by: str | None = None
-    idle_s: int = 0
-    changed_pin: bool = False
-    attempts: Attempts = field(default_factory=Attempts)
-    evidence: tuple[int, int] | None = None  # attempts and records the drive last signed for
-    firmware: updates.FirmwareSeen = field(default_factory=updates.FirmwareSeen)
 
 
 class Bench:
@@ -102,12 +67,15 @@ class Bench:
         limits = {count: facts.limits.get(count, DEFAULT_LIMIT) for count in COUNTS}
         self.oracle = Oracle(limits, facts.at_limit)
         self.oracle.act("nothing")
+        self.armed: list[Armed] = []  # what is to go wrong in the next action
         self.count = 0  # of steps
         self._seed = seed
         self._drawn = 0
         self._expected: tuple[Any, ...] = ("nothing",)
+        self._began_us = 0  # when the action that is running began
         self._watch = watch
-        self.recorder = Recorded(watch(InProcess([drive])))
+        self.cable = Cable(drive)
+        self.recorder = Recorded(watch(InProcess([self.cable])))
         self.wrap_transport: Callable[[CommandTransport], CommandTransport] | None = None
         self._host: Drive | None = None
         self._device: usb.core.Device | None = None
@@ -124,6 +92,11 @@ class Bench:
     def is_open(self) -> bool:
         """Whether the drive is open in every world."""
         return all(world.state == "unlocked" for world in self.worlds)
+
+    @property
+    def may_be_open(self) -> bool:
+        """Whether the drive is open in any world."""
+        return any(world.state == "unlocked" for world in self.worlds)
 
     def host(self) -> Drive:
         """Return the driver's connection, opening one where there is none."""
@@ -171,18 +144,25 @@ class Bench:
         """Go on with another drive in the place of this one."""
         self.drive = drive
         payloads = self.recorder.payloads
-        self.recorder = Recorded(self._watch(InProcess([drive])))
+        self.cable = Cable(drive)
+        self.recorder = Recorded(self._watch(InProcess([self.cable])))
         self.recorder.payloads[:0] = payloads
         self.reconnect()
 
+    def fork(self) -> Bench:
+        """Return the same bench over a copy of the drive as it is without power."""
+        other = Bench(self.drive.fork(), self.facts, self.content, self._seed)
+        other.oracle = replace(self.oracle)
+        other.memory = self.memory.copy()
+        other.armed = self.armed.copy()
+        other.count, other._drawn = self.count, self._drawn
+        other._expected, other._began_us = self._expected, self._began_us
+        return other
+
     def clone(self) -> Bench:
         """Return the same bench over a copy of the drive, which has just been powered up."""
-        drive = self.drive.fork()
-        drive.power_on()
-        other = Bench(drive, self.facts, self.content, self._seed)
-        other.oracle = replace(self.oracle)
-        other.memory = copy.deepcopy(self.memory)
-        other.count = self.count
+        other = self.fork()
+        other.drive.power_on()
         return other
 
     # --- running --------------------------------------------------------------------------------
@@ -193,33 +173,66 @@ class Bench:
 
     def run(self, action: Action) -> Step:
         """Do one thing to the drive, and return what was seen of it."""
+        return self.finish(self.start(action))
+
+    def start(self, action: Action) -> Step:
+        """Do one thing to the drive, up to its end or to the moment when power is cut."""
         from hil_tests.bench.verbs import HANDLERS
 
         self.count += 1
         memory = self.memory
         step = Step(self.count, action, self.worlds, memory.state, is_tampered=memory.is_tampered)
         board, crashes = self.drive.board, len(self.drive.crashes)
-        began_us, first_payload = board.clock.now_us, len(self.recorder.payloads)
+        self._began_us = board.clock.now_us
         self.expect("nothing")
         board.supply.begin()
-        if action.cut is not None:
-            self.drive.cut_at(action.cut)
+        self.plan_cut(action)
+        armed, self.armed = self.armed, []
+        step.is_faulty = bool(armed)
+        for fault in armed:
+            memory.excused |= fault.excused
+            self.drive.is_disturbed = True
+            fault.begin(self)
         self._attempt(step, lambda: HANDLERS[action.verb](self, step, *action.args))
+        for fault in armed:
+            fault.end(self, step)
         if self.drive.crashes[crashes:]:
             step.outcome, step.detail = Outcome.CRASH, self.drive.crashes[-1]
         self.drive.cut_at(None)
         step.step_names = tuple(board.supply.names)
-        was_cut = not self.drive.is_on
-        if was_cut:
-            if step.outcome is not Outcome.CRASH:
-                step.outcome, step.detail = Outcome.CUT, ""
-            self.drive.power_on()
-            self.reconnect()
-        step.is_tampered = step.is_tampered or self.memory.is_tampered
-        self._judge(step, was_cut)
-        step.time_us = board.clock.now_us - began_us
-        step.bus = tuple(self.recorder.payloads[first_payload:])
+        step.is_tampered = step.is_tampered or memory.is_tampered
+        step.excused = memory.excused
         return step
+
+    def finish(self, step: Step) -> Step:
+        """Give power back where it was cut, and look at the drive."""
+        was_cut = not self.drive.is_on or step.is_severed
+        if was_cut and step.outcome is not Outcome.CRASH:
+            step.outcome, step.detail = Outcome.CUT, ""
+        if not self.drive.is_on:
+            self._give_power(step)
+        compare(self, step, self._expected, was_cut)
+        step.time_us = self.drive.board.clock.now_us - self._began_us
+        return step
+
+    def plan_cut(self, action: Action) -> None:
+        """Have supply fail where the action is cut first, if it is cut."""
+        for cut in action.cuts[:1]:
+            self.drive.cut_at(cut.number, cut.torn)
+
+    def _give_power(self, step: Step) -> None:
+        """Start the drive again, as often as the action has it cut while it starts."""
+        supply = self.drive.board.supply
+        for cut in (*step.action.cuts[1:], None):
+            if self.drive.is_on:  # the start was over before the cut
+                break
+            supply.begin()
+            if cut is not None:
+                self.drive.cut_at(cut.number, cut.torn)
+            self.drive.power_on()
+            self.drive.cut_at(None)
+            step.boots += (tuple(supply.names),)
+        self.reconnect()
 
     def run_all(self, actions: Sequence[Action]) -> list[Step]:
         """Do one thing after the other."""
@@ -239,79 +252,12 @@ class Bench:
             step.outcome, step.detail = Outcome.FAULT, f"{type(fault).__name__}: {fault}"
             self.reconnect()
         except ERRORS_OF_CODE as crash:
-            if not self.drive.parts:
+            if not self.drive.parts and not self.memory.excused:
                 raise  # a reference part does not crash: it is the harness that is wrong
             step.outcome, step.detail = Outcome.CRASH, f"{type(crash).__name__}: {crash}"
             self.drive.power_off()
 
-    # --- judging --------------------------------------------------------------------------------
-
-    def _judge(self, step: Step, was_cut: bool) -> None:
-        """Tell the oracle what happened, then narrow its worlds by what can be seen."""
-        oracle, (verb, *args) = self.oracle, self._expected
-        may_lock = verb == MAY_LOCK
-        verb = "lock" if may_lock else verb
-        before = oracle.branches
-        if step.outcome in (Outcome.FAULT, Outcome.CRASH):
-            self._judge_broken(step, verb, *args)
-        oracle.act(verb, *args, was_cut=was_cut, may_fail=step.is_tampered)
-        if may_lock:
-            oracle.branches += tuple((None, world) for _, world in before)
-        told = {success for success, _ in oracle.branches}
-        step.is_refused_by_all = told == {False}
-        step.may_be_refused = False in told
-        success = _TOLD.get(step.outcome, False)
-        if success is not None and not oracle.narrow(lambda s, w: s in (None, success)):
-            expected = tuple("ok" if each else "refused" for each in told if each is not None)
-            seen = "ok" if success else step.outcome.value
-            step.mismatches.append(Mismatch("outcome", expected, seen))
-            if success and verb in ("erase", "write"):  # what was stored is changed, by anybody
-                oracle.branches = tuple((s, replace(w, data={})) for s, w in oracle.branches)
-        self._look(step)
-        self._note_erase(step)
-
-    def _judge_broken(self, step: Step, verb: str, *args: Any) -> None:
-        """No answer at all is no answer to a command that every drive must obey."""
-        promised = replace(self.oracle)
-        promised.act(verb, *args)
-        if all(success for success, _ in promised.branches):
-            step.mismatches.append(Mismatch("outcome", ("ok",), step.outcome.value))
-
-    def _look(self, step: Step) -> None:
-        """Ask the drive for its state, and compare."""
-        try:
-            status = self.status()
-        except DriveError as fault:
-            if step.outcome is not Outcome.CRASH:
-                told = f"status: {type(fault).__name__}: {fault}"
-                step.outcome, step.detail = Outcome.FAULT, told
-            self.reconnect()
-            return
-        if status is None:
-            return
-        step.state = self.memory.state = status.state.name.lower()
-        step.tries = dict(zip(COUNTS, status.tries, strict=True))
-        updates.judge(self, step, status)
-        oracle, tries = self.oracle, step.tries
-        if step.is_tampered and status.state is State.FAILED:
-            # Without its own flash it may refuse to work: then nothing happens, whatever is asked.
-            oracle.branches = tuple((None, world.locked()) for world in step.before)
-            return
-        if not oracle.narrow(lambda s, w: w.state == step.state):
-            states = tuple(world.state for world in self.worlds)
-            step.mismatches.append(Mismatch("state", states, step.state))
-        if not oracle.narrow(lambda s, w: _fits(w.tries, tries, step.is_tampered)):
-            expected = tuple(_spelled(world.tries) for world in self.worlds)
-            step.mismatches.append(Mismatch("tries", expected, _spelled(tries)))
-        elif step.tries_told is not None and step.state in ("locked", "unlocked", "blocked"):
-            self._compare_told(step)
-
-    def _compare_told(self, step: Step) -> None:
-        """A wrong-PIN answer says how many tries are left; it must be what the status says."""
-        count = "recovery" if step.verb == "recover" else str(step.action.args[0])
-        if step.tries is not None and step.tries_told != step.tries[count]:
-            expected = (f"{step.tries[count]} told",)
-            step.mismatches.append(Mismatch("tries", expected, f"{step.tries_told} told"))
+    # --- looking at the drive --------------------------------------------------------------------
 
     def status(self) -> Status | None:
         """Return what the drive says of itself; None where it says nothing."""
@@ -320,19 +266,6 @@ class Bench:
         except Disconnected:
             self.reconnect()
             return self.host().status()
-
-    def _note_erase(self, step: Step) -> None:
-        """Keep by what the drive was erased, as long as it is."""
-        memory = self.memory
-        if not all(world.state == "erased" for world in self.worlds):
-            memory.erased_by = None
-        elif memory.erased_by is None:
-            memory.erased_numbers |= set(memory.numbers.values())
-            pin = PIN_TABLE[int(step.action.args[1])] if step.verb == "unlock" else ""
-            is_duress = any(pin and world.pins.get("duress") == pin for world in step.before)
-            by_try = step.verb in ("unlock", "recover", "record_unlock")
-            memory.erased_by = "duress" if is_duress else "limit" if by_try else "command"
-        step.erased_by = memory.erased_by
 
     # --- data -----------------------------------------------------------------------------------
 
@@ -343,7 +276,7 @@ class Bench:
     def see(self, step: Step, lba: int, data: bytes) -> None:
         """Compare what was read with what may be there."""
         blocks = [data[at : at + BLOCK_BYTES] for at in range(0, len(data), BLOCK_BYTES)]
-        seen = [self.number_of(block) for block in blocks]
+        seen = [self.number_of(block) if any(block) else ZERO for block in blocks]
 
         def fits(success: bool | None, world: World) -> bool:
             return all(
@@ -358,9 +291,9 @@ class Bench:
             )
         else:
             self.oracle.narrow(fits)
-        known = [number for number in seen if number is not None]
+        known = [number for number in seen if number is not None and number != ZERO]
         erased = [number for number in known if number in self.memory.erased_numbers]
-        if known and not self.is_open:
+        if known and not self.may_be_open:
             step.seen["leaked"] = f"content {known[:4]} from a drive that is not open"
         elif erased:
             step.seen["erased_data"] = f"content {erased[:4]} of before the erase"
@@ -385,14 +318,3 @@ def forked(bench: Bench, drive: EmulatedDrive | None = None) -> Bench:
     other.oracle.act("lock")
     other.memory.numbers = bench.memory.numbers
     return other
-
-
-def _fits(expected: Any, seen: Any, is_tampered: bool) -> bool:
-    """Whether the tries seen are those expected; exchanged flash may cost some, but give none."""
-    if is_tampered:
-        return all(seen[count] <= expected[count] for count in COUNTS)
-    return bool(expected == seen)
-
-
-def _spelled(tries: Any) -> str:
-    return "/".join(str(tries[count]) for count in COUNTS)

@@ -5,12 +5,17 @@ Each function is a verb of `hil_tests.actions`: it says what the oracle is to ex
 
 from __future__ import annotations
 
+from typing import Final
+
 from firmware_model.wire.function import BusEvent
 from firmware_model.wire.recovery_pin import recovery_pin
 from hil_tests.actions import IMPOSSIBLE_PINS, LBA_TABLE, PIN_TABLE, WEAK_PINS
-from hil_tests.bench.bench import AUTO_LOCK_MARGIN_S, Bench
+from hil_tests.bench.bench import AUTO_LOCK_MARGIN_S, ZERO, Bench
 from hil_tests.steps import MAY_LOCK, Step
 from host_driver.errors import CommandRefused
+
+PAGE_BLOCKS: Final = 8
+SCATTER: Final = 37  # pages from one write to the next
 
 
 def looked_at(pin: str) -> str | None:
@@ -67,6 +72,13 @@ def read(bench: Bench, step: Step, lba_number: int, block_count: int) -> None:
     bench.see(step, lba, data)
 
 
+def read_all(bench: Bench, step: Step) -> None:
+    bench.expect("read")
+    data = bench.host().read(0, bench.facts.block_count)
+    bench.memory.idle_s = 0
+    bench.see(step, 0, data)
+
+
 def write(bench: Bench, step: Step, lba_number: int, content: int, block_count: int) -> None:
     lba = lba_of(bench, lba_number)
     numbers = range(content, content + min(block_count, bench.facts.block_count - lba))
@@ -81,6 +93,32 @@ def write_numbers(bench: Bench, lba: int, blocks: dict[int, bytes]) -> None:
     bench.host().write(lba, b"".join(blocks.values()))
     bench.expect("write", True, lba, *blocks)
     bench.memory.idle_s = 0
+
+
+def trim(bench: Bench, step: Step, lba_number: int, block_count: int) -> None:
+    lba = lba_of(bench, lba_number)
+    block_count = min(block_count, bench.facts.block_count - lba)
+    nothing = [ZERO] * block_count
+    bench.expect("write", False, lba, *nothing)
+    bench.host().trim(lba, block_count)
+    bench.expect("write", True, lba, *nothing)
+    bench.memory.idle_s = 0
+
+
+def fill(bench: Bench, step: Step, content: int) -> None:
+    numbers = range(content, content + bench.facts.block_count)
+    write_numbers(bench, 0, {number: bench.content.block(number) for number in numbers})
+
+
+def scatter(bench: Bench, step: Step, content: int, page_count: int) -> None:
+    pages = bench.facts.block_count // PAGE_BLOCKS
+    for done in range(page_count):
+        lba = (content + done) * SCATTER % pages * PAGE_BLOCKS
+        numbers = range(content + done * PAGE_BLOCKS, content + (done + 1) * PAGE_BLOCKS)
+        write_numbers(bench, lba, {number: bench.content.block(number) for number in numbers})
+        if done + 1 < page_count:  # the oracle hears of each that was answered, the last in the end
+            bench.oracle.act("write", True, lba, *numbers)
+            bench.oracle.narrow(lambda success, world: success is True)
 
 
 def flush(bench: Bench, step: Step) -> None:
@@ -146,13 +184,18 @@ def set_read_only(bench: Bench, step: Step, setting: str) -> None:
     bench.host().set_read_only(setting == "on")
 
 
+def read_log(bench: Bench, step: Step) -> None:
+    bench.expect("own", (), {})
+    bench.host().log()
+
+
 # --- supply, plug, bus, time --------------------------------------------------------------------
 
 
 def power_cycle(bench: Bench, step: Step) -> None:
     bench.expect("lock")
     bench.drive.power_off()
-    bench.drive.cut_at(step.action.cut)
+    bench.plan_cut(step.action)
     bench.drive.power_on()
     bench.reconnect()
 

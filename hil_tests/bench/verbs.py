@@ -6,11 +6,29 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from hil_tests.actions import VERBS
-from hil_tests.bench import attacks, forensics, guesses, malformed, owner, probes, updates
+from hil_tests.bench import (
+    attacks,
+    faults,
+    forensics,
+    guesses,
+    malformed,
+    owner,
+    probes,
+    updates,
+)
 
 Handler = Callable[..., None]
 
-_ROOMS: Final[tuple[Any, ...]] = (owner, attacks, forensics, guesses, probes, malformed, updates)
+_ROOMS: Final[tuple[Any, ...]] = (
+    owner,
+    attacks,
+    forensics,
+    guesses,
+    probes,
+    malformed,
+    updates,
+    faults,
+)
 
 
 def _find(verb: str) -> Handler:
