@@ -11,6 +11,11 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from typing import Final
+
+FIRST_PORT: Final = 10_000  # below those that systems give to clients, from 32768 on
+PORTS: Final = 20_000
+PORTS_OF_A_PROCESS: Final = 40
 
 
 def missing() -> str:
@@ -75,13 +80,19 @@ def _kill(pid: int) -> None:
 
 
 def _free_ports() -> int:
-    """Return a port that is free, as is the next one: commands, and control."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
+    """Return a port that is free, as is the next one: commands, and control.
+
+    Of the ports that no client is given by itself, and each process looks at others first: what is
+    free now is so, too, when the TPM is started again.
+    """
+    first = os.getpid() % (PORTS // PORTS_OF_A_PROCESS) * PORTS_OF_A_PROCESS
+    for step in range(0, PORTS, 2):
+        port = FIRST_PORT + (first + step) % PORTS
+        with socket.socket() as commands, socket.socket() as control:
             try:
-                second.bind(("127.0.0.1", port + 1))
+                commands.bind(("127.0.0.1", port))
+                control.bind(("127.0.0.1", port + 1))
             except OSError:
                 continue
             return port
+    raise OSError("no two free ports for a TPM in software")
