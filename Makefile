@@ -5,7 +5,7 @@ TPM_STAMP := $(VENV)/.installed-tpm
 PYTHON ?= python3
 REPORT ?= sedlab-report
 
-.PHONY: help setup check test test-tpm test-wheel evaluate power-sweep bench vectors matrix hooks clean
+.PHONY: help setup check test test-tpm test-wheel evaluate power-sweep faults bench vectors matrix hooks clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -60,6 +60,10 @@ evaluate: $(STAMP) ## judge the reference drives, and write a report
 power-sweep: $(STAMP) ## cut the reference drives' power everywhere, once and twice
 	$(BIN)/sedlab power-sweep model:native
 	$(BIN)/sedlab power-sweep model:keypad
+
+faults: $(STAMP) ## have every part of the reference drives fail in every way
+	$(BIN)/sedlab faults model:native
+	$(BIN)/sedlab faults model:keypad
 
 matrix: $(STAMP) ## which property finds which defect
 	$(BIN)/sedlab defects matrix

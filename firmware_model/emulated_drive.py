@@ -347,8 +347,8 @@ class EmulatedDrive:
     def _end(self, end: BaseException) -> Handshake:
         """Power was cut, or a part crashed; model, file and element are nobody's part."""
         if not isinstance(end, PowerCut):
-            is_expected = self.parts or self.is_disturbed
-            if not is_expected or isinstance(end, SedFileError | ElementError):
+            is_nobodys = isinstance(end, SedFileError | ElementError)
+            if not self.is_disturbed and (is_nobodys or not self.parts):
                 raise end
             self.crashes.append(f"{type(end).__name__}: {end}")
             self.board.supply.power_off()

@@ -46,6 +46,9 @@ CUTS_MAX = 8  # of one action and the starts that follow
 FAULTS: tuple[str, ...] = (
     "disconnect",  # pull the cable before the n-th transfer of the next action; 0: count them
     "disconnect_late",  # when half of it has arrived
+    "element_deaf",  # the element does not get the n-th command of the next action; 0: count them
+    "element_mute",  # or obeys it, but its answer does not arrive, nor anything until power-up
+    "counter_sticks",  # the try counters no longer fall; n means nothing
     "noise_sticks",  # the noise source gives nothing but n
     "noise_repeats",  # or the same n samples
     "clock_forward",  # n seconds

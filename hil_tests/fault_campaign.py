@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from hil_tests.actions import Action, parse_action, parse_steps, spell_steps
-from hil_tests.fault_plans import Family
+from hil_tests.actions import parse_action, parse_steps, spell_steps
+from hil_tests.fault_plans import Family, Plan
 from hil_tests.properties.base import Property
 from hil_tests.runs import Target, judge
 from hil_tests.snapshot import Scenario, Snapshot
@@ -49,6 +49,11 @@ class Campaign:
         return Counter(each.verdict for each in self.tried)
 
 
+def joined(shares: Sequence[Campaign]) -> Campaign:
+    """Return shares of one scenario as one."""
+    return replace(shares[0], tried=tuple(each for share in shares for each in share.tried))
+
+
 def run_plans(
     target: Target,
     family: Family,
@@ -59,26 +64,22 @@ def run_plans(
     """Run the plans of a family in one scenario: of `share` (i, n), every n-th from the i-th."""
     target = target.changed(scenario.settings)
     start = Snapshot.after(target.bench(family.measure), scenario.once())
-    action, after = parse_action(scenario.action), parse_steps(scenario.after)
     before = len(scenario.once()) + len(scenario.each_time())
-    clean = _run(start, scenario, family.measure, action, after)
+    clean = _run(start, scenario, Plan(family.measure))
     normal = clean[before + len(family.measure) :]
     tried = []
-    for faults in [*family.plans(normal[0])][share[0] :: share[1]]:
-        steps = _run(start, scenario, faults, action, after)
-        tried.append(_outcome(target, scenario, steps, normal, before + len(faults), properties))
+    for plan in [*family.plans(normal[0])][share[0] :: share[1]]:
+        steps = _run(start, scenario, plan)
+        begin = before + len(plan.faults)
+        tried.append(_outcome(target, scenario, steps, normal, begin, properties))
     return Campaign(family.name, scenario.name, tuple(tried))
 
 
-def _run(
-    start: Snapshot,
-    scenario: Scenario,
-    faults: Sequence[Action],
-    action: Action,
-    after: Sequence[Action],
-) -> list[Step]:
+def _run(start: Snapshot, scenario: Scenario, plan: Plan) -> list[Step]:
     branch = start.branch()
-    branch.run((*scenario.each_time(), *faults, action, *after), ())
+    action = parse_action(scenario.action).at(*plan.cuts)
+    after = parse_steps(scenario.after)
+    branch.run((*scenario.each_time(), *plan.faults, action, *after), ())
     return branch.steps
 
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from hil_tests.actions import FAULTS, Action
+from firmware_model.hardware.supply import Torn
+from hil_tests.actions import FAULTS, Action, Cut
+from hil_tests.power import cuts_of
 from hil_tests.properties.base import LOST, STORED, join, times
 from hil_tests.snapshot import RESTART, Scenario
 from hil_tests.steps import Capability, Facts, Step
@@ -23,18 +25,26 @@ STAYS_SHUT = f"read-0-8,unlock-user-1,read-0-8,{RESTART},read-0-8,unlock-user-0,
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """What goes wrong in one run: faults before the action, and where it is cut."""
+
+    faults: tuple[Action, ...] = ()
+    cuts: tuple[Cut, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
-    """A kind of fault: where it is tried, and how it is armed.
+    """A kind of fault: where it is tried, and how.
 
     `measure` arms nothing, but has a run without a fault tell how many faults there are to choose
-    from; `plans` gives the faults of each plan, from the step of the action in that run.
+    from; `plans` gives the plans, from the step of the action in that run.
     """
 
     name: str
     sentence: str
     scenarios: Callable[[Facts], Iterator[Scenario]]
     measure: tuple[Action, ...]
-    plans: Callable[[Step], Iterator[tuple[Action, ...]]]
+    plans: Callable[[Step], Iterator[Plan]]
 
 
 def attacks(facts: Facts) -> Iterator[Scenario]:
@@ -102,9 +112,13 @@ def _forgeries() -> Iterator[Scenario]:
     yield Scenario("tampered-firmware", newest, "tamper_firmware", STAYS_SHUT)
 
 
-def _glitches(step: Step) -> Iterator[tuple[Action, ...]]:
+def _fault(name: str, number: int) -> Plan:
+    return Plan((Action("fault", (name, number)),))
+
+
+def _glitches(step: Step) -> Iterator[Plan]:
     for number in range(1, int(step.seen["choices"]) + 1):
-        yield (Action("glitch", (number,)),)
+        yield Plan((Action("glitch", (number,)),))
 
 
 def _uses(facts: Facts) -> Iterator[Scenario]:
@@ -126,10 +140,10 @@ def _uses(facts: Facts) -> Iterator[Scenario]:
         yield Scenario("recover", given, "recover-0-2", after)
 
 
-def _disconnects(step: Step) -> Iterator[tuple[Action, ...]]:
+def _disconnects(step: Step) -> Iterator[Plan]:
     for number in range(1, int(step.seen["choices"]) + 1):
         for name in ("disconnect", "disconnect_late"):
-            yield (Action("fault", (name, number)),)
+            yield _fault(name, number)
 
 
 def _flash_uses(facts: Facts) -> Iterator[Scenario]:
@@ -149,21 +163,56 @@ def _flash_uses(facts: Facts) -> Iterator[Scenario]:
     )
 
 
-def _damages(step: Step) -> Iterator[tuple[Action, ...]]:
+def _broken_lines(step: Step) -> Iterator[Plan]:
+    for number in range(1, int(step.seen["choices"]) + 1):
+        for name in ("element_deaf", "element_mute"):
+            yield _fault(name, number)
+
+
+def _guesses(facts: Facts) -> Iterator[Scenario]:
+    """Give attempts of every kind, with the right PIN in the end."""
+    limit = facts.limits.get("user", 10)
+    last = join(LOST, times(limit - 1, "unlock-user-1"), RESTART)
+    guesses = f"unlock-user-2,unlock-user-1,read-0-8,{RESTART},unlock-user-1,unlock-user-0,read-0-8"
+    yield Scenario("wrong-pin", CLOSED, "unlock-user-1", guesses)
+    yield Scenario("right-pin", CLOSED, "unlock-user-0", f"read-0-8,lock,{guesses}")
+    yield Scenario("last-wrong-pin", last, "unlock-user-1", guesses)
+    if "recovery" in facts.features:
+        given = join(STORED, "make_recovery", RESTART)
+        yield Scenario("recover-wrong", given, "recover-3-2", "recover-3-2,recover-0-2,read-0-8")
+    if "duress" in facts.features:
+        armed = join(STORED, "set_duress-3", RESTART)
+        yield Scenario("duress", armed, "unlock-user-3", guesses)
+
+
+def _stuck_counters(step: Step) -> Iterator[Plan]:
+    yield _fault("counter_sticks", 0)
+
+
+def _damages(step: Step) -> Iterator[Plan]:
     """Give flips that the ECC carries, the most it carries, one more, and many."""
     for name in FAULTS:
         if name.startswith("flip_"):
             for bits in (1, 8, 9, 30):
-                yield (Action("fault", (name, bits)),)
+                yield _fault(name, bits)
         elif name.startswith("fail_"):
             for count in (1, 2):
-                yield (Action("fault", (name, count)),)
+                yield _fault(name, count)
 
 
-def _jumps(step: Step) -> Iterator[tuple[Action, ...]]:
+def _brown_outs(step: Step) -> Iterator[Plan]:
+    """Give supplies that sag inside a step of the flash, and again each time the drive starts."""
+    for cut in cuts_of(step.step_names):
+        for torn in Torn if cut.torn is not None else ():
+            yield Plan(cuts=(cut, Cut(2, torn)))
+            for again in (1, 2, 3):
+                yield Plan(cuts=(cut, *[Cut(1, torn)] * again))
+
+
+def _jumps(step: Step) -> Iterator[Plan]:
     for seconds in (1, 599, 601, 86_400, 2_000_000):
         for name in ("clock_forward", "clock_back"):
-            yield (Action("fault", (name, seconds)),)
+            yield _fault(name, seconds)
 
 
 def _timed(facts: Facts) -> Iterator[Scenario]:
@@ -175,11 +224,11 @@ def _timed(facts: Facts) -> Iterator[Scenario]:
     yield Scenario("start", CLOSED, RESTART, STAYS_SHUT)
 
 
-def _failing_noise(step: Step) -> Iterator[tuple[Action, ...]]:
+def _failing_noise(step: Step) -> Iterator[Plan]:
     for value in (0, 0x55, 0xFF):
-        yield (Action("fault", ("noise_sticks", value)),)
-    for period in (1, 2, 6, 16, 64, 100, 256, 512, 1000):
-        yield (Action("fault", ("noise_repeats", period)),)
+        yield _fault("noise_sticks", value)
+    for period in (1, 2, 6, 16, 64, 100, 128, 256, 512, 1000):
+        yield _fault("noise_repeats", period)
 
 
 def _drawing(facts: Facts) -> Iterator[Scenario]:
@@ -215,11 +264,26 @@ FAMILIES: dict[str, Family] = {
             _damages,
         ),
         Family(
+            "element",
+            "The element stops answering, before or after it obeys a command.",
+            _uses,
+            (Action("fault", ("element_deaf", 0)),),
+            _broken_lines,
+        ),
+        Family("counter", "The try counters stick.", _guesses, NOTHING, _stuck_counters),
+        Family(
             "noise",
             "The noise source sticks, or repeats itself.",
             _drawing,
             NOTHING,
             _failing_noise,
+        ),
+        Family(
+            "brown-out",
+            "The supply sags inside steps of the flash, again and again.",
+            _uses,
+            NOTHING,
+            _brown_outs,
         ),
         Family("clock", "The clock jumps, forward and back.", _timed, NOTHING, _jumps),
         Family(

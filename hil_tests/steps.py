@@ -26,6 +26,7 @@ class Capability(Enum):
     SECOND_UNIT = "have a second unit"
     PATCH_FIRMWARE = "patch the firmware"
     SIGN_FIRMWARE = "sign firmware"
+    FAIL_PARTS = "have parts fail"
 
 
 class Excused(Enum):

@@ -14,7 +14,7 @@ from hil_tests.test_emulated_drive import drive, opened, state
 PIN, WRONG = PINS[0], PINS[1]
 
 
-def test_lights_tell_blank_locked_open_refused_and_waiting() -> None:
+def test_lights_tell_blank_locked_open_refused_done_and_waiting() -> None:
     made = drive("keypad")
     assert set(made.leds().values()) == {"off"}
     made.power_on()
@@ -22,11 +22,13 @@ def test_lights_tell_blank_locked_open_refused_and_waiting() -> None:
     made.press(f"SET {PIN} UNLOCK {PIN}")
     assert made.leds()["blue"] == "blink"
     made.press("UNLOCK")
-    assert made.leds() == {"red": "on", "green": "off", "blue": "off"}
+    assert made.leds() == {"red": "on", "green": "blink", "blue": "off"}
     made.press(f"{WRONG} UNLOCK")
-    assert made.leds()["red"] == "blink"
+    assert made.leds() == {"red": "blink", "green": "off", "blue": "off"}
     made.press(f"{PIN} UNLOCK")
-    assert made.leds() == {"red": "off", "green": "on", "blue": "off"}
+    assert made.leds() == {"red": "off", "green": "blink", "blue": "off"}
+    made.press("1")
+    assert made.leds() == {"red": "off", "green": "on", "blue": "blink"}
     made.press("LOCK")
     assert made.leds() == {"red": "on", "green": "off", "blue": "off"}
 

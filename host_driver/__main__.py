@@ -33,6 +33,7 @@ VERBS: Final = {
     "evaluate": "Attack and judge a drive.",
     "replay": "Run the steps of a finding again.",
     "image": "Make and look at firmware images.",
+    "faults": "Have every part fail in every way that has a name, and judge the drive.",
     "power-sweep": "Cut power at every durable step of every scenario, once and twice.",
     "defects": "Weaknesses that can be seeded into a model.",
     "completion": "Print what makes a shell complete sedlab.",

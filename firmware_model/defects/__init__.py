@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from firmware_model.defects import access, attempts, forensics, keys, media, update
+from firmware_model.defects import access, attempts, faults, forensics, keys, media, update
 from firmware_model.defects.defect import Defect
 
 DEFECTS: Final[dict[str, Defect]] = {
     defect.name: defect
-    for room in (attempts, keys, forensics, media, access, update)
+    for room in (attempts, keys, forensics, media, access, update, faults)
     for defect in room.DEFECTS
 }
 

@@ -17,6 +17,7 @@ from firmware_model.hardware.keypad import Key, Keypad, Leds, Light
 from firmware_model.wire.native import Answer, Result, Role, State
 
 ENTRY_KEYS_MAX: Final = 160  # a longer entry is no entry
+_SETTINGS: Final = {Key.DIGIT_0: False, Key.DIGIT_1: True}
 _ROLES: Final = {Key.ADMIN: Role.ADMIN, Key.DURESS: Role.DURESS}
 
 
@@ -27,6 +28,7 @@ class KeypadEntry:
         self._firmware = firmware
         self._keypad = keypad
         self._keys: list[Key] = []
+        self._pressed = 0  # how many: a key that a glitch leaves out would make another entry
         self._show(None)
         keypad.listen(self._press)
 
@@ -38,20 +40,28 @@ class KeypadEntry:
 
     def _press(self, key: Key) -> None:
         self._firmware.poll()
+        self._pressed += 1
+        for _ in range(2):  # what a glitch leaves out the first time is done the second
+            if key is Key.LOCK:
+                self._begin()
+                self._firmware.lock()
+                self._show(None)
         if key is Key.LOCK:
-            self._keys.clear()
-            self._firmware.lock()
-            self._show(None)
             return
         self._keys.append(key)
         if len(self._keys) > ENTRY_KEYS_MAX:
-            self._keys.clear()
+            self._begin()
             self._show(Result.BAD_PIN)
         elif key is Key.UNLOCK and not self._waits_for_second():
-            entered, self._keys = self._keys[:-1], []
-            self._show(self._enter(entered))
+            entered, is_whole = self._keys[:-1], self._pressed == len(self._keys)
+            self._begin()
+            self._show(self._enter(entered) if is_whole else Result.BAD_PIN)
         else:
             self._show(None)
+
+    def _begin(self) -> None:
+        self._keys.clear()
+        self._pressed = 0
 
     def _waits_for_second(self) -> bool:
         """Whether this is the first of the two times that a new PIN is entered."""
@@ -71,8 +81,8 @@ class KeypadEntry:
         match first:
             case Key.SET:
                 return self._set(keys[1:])
-            case Key.READ_ONLY if keys[1:] in ([Key.DIGIT_0], [Key.DIGIT_1]):
-                return self._firmware.set_read_only(keys[1] is Key.DIGIT_1)
+            case Key.READ_ONLY if len(keys) == 2 and keys[1] in _SETTINGS:
+                return self._firmware.set_read_only(_SETTINGS[keys[1]])
             case Key.ERASE if keys[1:] == [Key.ERASE]:
                 return self._firmware.erase(b"")
             case Key.ERASE if len(keys) > 1 and all(key.is_digit for key in keys[1:]):
@@ -99,7 +109,11 @@ class KeypadEntry:
         return Answer(Result.BAD_PIN, 0, self._firmware.state)
 
     def _show(self, result: Result | None) -> None:
-        """Set the lights: red blinks after a refusal, blue while more keys are awaited."""
+        """Set the lights: after an entry, red blinks for a refusal and green for success.
+
+        Each is a verdict of its own, so that no glitch makes one look like the other. Blue blinks
+        while more keys are awaited.
+        """
         self._shown = state = self._firmware.state
         is_open = state is State.UNLOCKED
         is_blank = state in (State.FACTORY, State.ERASED)
@@ -108,7 +122,8 @@ class KeypadEntry:
             red = Light.BLINK
         else:
             red = Light.OFF if is_open or is_blank else Light.ON
-        self._keypad.leds = Leds(red, Light.ON if is_open else Light.OFF, blue)
+        green = Light.ON if is_open else Light.OFF
+        self._keypad.leds = Leds(red, Light.BLINK if result is Result.OK else green, blue)
 
 
 def _digits(keys: list[Key]) -> bytes:

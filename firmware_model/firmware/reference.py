@@ -20,11 +20,13 @@ from firmware_model.firmware.parts import (
 from firmware_model.firmware.sector_cipher import MEK_BYTES, SectorCipher, XtsSectors
 from firmware_model.firmware.volume import Volume
 from firmware_model.hardware.attempt_counter import SpendFirst
-from firmware_model.hardware.entropy import ContinuousTests
+from firmware_model.hardware.entropy import ContinuousTests, HealthTestFailed
 from firmware_model.wire.bot import Csw, CswStatus
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.firmware_image import ImageFault, ImageHeader
 from firmware_model.wire.sense import Sense
+
+DRAWS_MAX: Final = 4  # of a key; that two halves are equal by chance happens once in 2^256
 
 
 class NoneLeft:
@@ -84,10 +86,11 @@ class Drawn:
 
     def mek(self, draw: Callable[[int], bytes], now_us: int) -> bytes:
         half = MEK_BYTES // 2
-        while True:
+        for _ in range(DRAWS_MAX):
             mek = draw(MEK_BYTES)
             if mek[:half] != mek[half:]:
                 return mek
+        raise HealthTestFailed("equal halves, again and again")
 
 
 class OpenOnly:

@@ -132,10 +132,11 @@ class SpendFirst:
         state, count = cells.state, count_of(request.slot)
         if not state.tries[count]:
             return None
-        spent = state.with_tries(count, state.tries[count] - 1)
-        spent = replace(spent, attempt_number=state.attempt_number + 1)
+        left = state.tries[count] - 1
+        spent = replace(state.with_tries(count, left), attempt_number=state.attempt_number + 1)
         cells.commit("spend try", spent.logged(request.event, request.head))
-        return cells.answers(request)
+        # Read back: a counter that sticks must not make guesses free.
+        return cells.answers(request) if cells.state.tries[count] == left else None
 
     def settle(self, cells: ElementCells, count: Count, proof: bytes | None) -> bool:
         """Give the tries back for a right proof."""

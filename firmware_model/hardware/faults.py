@@ -1,12 +1,25 @@
 """Named ways a part misbehaves, for whoever puts them on a board. No part knows of them."""
 
-from typing import Final
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
 
+from firmware_model.hardware.attempt_counter import ElementCells
 from firmware_model.hardware.ecc import MARK_BYTES, SECTOR_BYTES
+from firmware_model.hardware.element_state import ElementState
+from firmware_model.hardware.embedded_element import EmbeddedElement
 from firmware_model.hardware.entropy import NoiseSource
 from firmware_model.hardware.nand import RECORD_BYTES, Nand
+from firmware_model.hardware.secure_element import ElementError, SecureElement
 
 SPREAD: Final = 131  # bits from one flip to the next; odd, so that no bit comes twice
+
+COMMANDS: Final = tuple(
+    name
+    for name, member in vars(SecureElement).items()
+    if callable(member) and not name.startswith("_")
+)
 
 
 class StuckNoise:
@@ -46,6 +59,55 @@ class RepeatingNoise:
     def copy(self) -> "RepeatingNoise":
         """Return a source that will give the same noise."""
         return RepeatingNoise(self._samples, self._at)
+
+
+class ElementLine:
+    """The line to an element, which breaks before or after a command and stays so until power-up.
+
+    It is put between the element and whoever holds it already.
+    """
+
+    def __init__(self, element: EmbeddedElement) -> None:
+        self.count = 0  # of commands since `break_at`
+        self._wanted: int | None = None
+        self._is_late = False
+        self._is_broken = False
+        for name in COMMANDS:
+            setattr(element, name, partial(self._send, name, getattr(element, name)))
+
+    def break_at(self, number: int | None, is_late: bool = False) -> None:
+        """Count commands from here, and break at the `number`-th; 0 or None: at none.
+
+        Late is when it was obeyed, and the answer is on its way.
+        """
+        self.count, self._wanted, self._is_late = 0, number, is_late
+
+    def _send(self, name: str, command: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        self._is_broken = self._is_broken and name != "power_on"
+        self.count += not self._is_broken
+        if self._is_broken or self.count != self._wanted:
+            if self._is_broken:
+                raise ElementError("the element does not answer")
+            return command(*args, **options)
+        self._is_broken = True
+        if self._is_late:
+            command(*args, **options)
+        raise ElementError("the element does not answer")
+
+
+class StuckCells(ElementCells):
+    """Cells whose try counters no longer fall; all else is kept as it should be."""
+
+    def commit(self, name: str, state: ElementState) -> None:
+        """Replace the state, but for tries that were to fall."""
+        user, admin, recovery = map(max, self.state.tries, state.tries)
+        super().commit(name, replace(state, tries=(user, admin, recovery)))
+
+
+def stick_counter(element: EmbeddedElement) -> None:
+    """Have an element's try counters stick where they are."""
+    cells = element._cells
+    element._cells = StuckCells(cells.state, cells._supply, cells._store, element.external)
 
 
 def flip_data(nand: Nand, page: int, count: int) -> None:

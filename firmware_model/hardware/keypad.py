@@ -42,7 +42,7 @@ class Light(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Leds:
-    """Red: locked or refused. Green: open. Blue: waiting for more, or blank."""
+    """Red: locked or refused. Green: open or done. Blue: waiting for more, or blank."""
 
     red: Light = Light.OFF
     green: Light = Light.OFF

@@ -16,6 +16,7 @@ from usb.backend import IBackend
 
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.firmware.parts import ERRORS_OF_CODE
+from firmware_model.hardware.faults import ElementLine
 from firmware_model.wire.native import Status
 from hil_tests.actions import Action
 from hil_tests.bench.cable import Cable
@@ -75,6 +76,7 @@ class Bench:
         self._began_us = 0  # when the action that is running began
         self._watch = watch
         self.cable = Cable(drive)
+        self._element_line: ElementLine | None = None
         self.recorder = Recorded(watch(InProcess([self.cable])))
         self.wrap_transport: Callable[[CommandTransport], CommandTransport] | None = None
         self._host: Drive | None = None
@@ -125,6 +127,13 @@ class Bench:
         self.host()
         assert self._link is not None
         return self._link
+
+    @property
+    def element_line(self) -> ElementLine:
+        """The line to the drive's element, put there when it is first asked for."""
+        if self._element_line is None:
+            self._element_line = ElementLine(self.drive.board.embedded)
+        return self._element_line
 
     def reconnect(self) -> None:
         """Have the next command enumerate the drive anew."""

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.hardware.entropy import NoiseSource, SeededNoise
-from firmware_model.hardware.faults import RepeatingNoise, StuckNoise, flip_data, flip_record
+from firmware_model.hardware.faults import (
+    RepeatingNoise,
+    StuckNoise,
+    flip_data,
+    flip_record,
+    stick_counter,
+)
 from hil_tests.actions import PINS
 from hil_tests.steps import MAY_LOCK, Excused, Step
 from host_driver.errors import DriveError
@@ -77,6 +83,22 @@ class Pulled:
             bench.reconnect()
 
 
+@dataclass(frozen=True, slots=True)
+class Silenced:
+    """The line to the element breaks at the `number`-th command."""
+
+    number: int
+    is_late: bool
+    excused: ClassVar = frozenset({Excused.AVAILABILITY})
+
+    def begin(self, bench: Bench) -> None:
+        bench.element_line.break_at(self.number, self.is_late)
+
+    def end(self, bench: Bench, step: Step) -> None:
+        step.seen["choices"] = bench.element_line.count
+        bench.element_line.break_at(None)
+
+
 def glitch(bench: Bench, step: Step, number: int) -> None:
     """Turn one verdict of the next action, or leave one of its steps out."""
     bench.armed.append(Glitched(number))
@@ -103,8 +125,9 @@ def twin_keys(bench: Bench, step: Step) -> None:
             for _ in range(2):
                 unit.host().set_pin(PINS[0])
                 unit.host().unlock(PINS[0])
-                if drive.firmware is not None and drive.firmware.access.mek is not None:
-                    keys.append(drive.firmware.access.mek)
+                mek = drive.firmware.access.mek if drive.firmware is not None else None
+                if mek is not None:
+                    keys += (mek[:32], mek[32:])
                 unit.host().erase()
     if len(keys) > len(set(keys)):
         step.seen["repeated_keys"] = ["a key was drawn twice from noise that fails"]
@@ -112,6 +135,15 @@ def twin_keys(bench: Bench, step: Step) -> None:
 
 def _pull(is_late: bool) -> Fault:
     return lambda bench, number: bench.armed.append(Pulled(number, is_late))
+
+
+def _silence(is_late: bool) -> Fault:
+    return lambda bench, number: bench.armed.append(Silenced(number, is_late))
+
+
+def _counter_sticks(bench: Bench, number: int) -> None:
+    _excuse(bench)
+    stick_counter(bench.drive.board.embedded)
 
 
 def _noise_sticks(bench: Bench, value: int) -> None:
@@ -186,6 +218,9 @@ Fault = Callable[["Bench", int], None]
 FAULTS: Final[dict[str, Fault]] = {
     "disconnect": _pull(False),
     "disconnect_late": _pull(True),
+    "element_deaf": _silence(False),
+    "element_mute": _silence(True),
+    "counter_sticks": _counter_sticks,
     "noise_sticks": _noise_sticks,
     "noise_repeats": _noise_repeats,
     "clock_forward": _clock_forward,

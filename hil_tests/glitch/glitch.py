@@ -35,16 +35,22 @@ class Site:
 class Glitch:
     """What instrumented code asks, and the one time it gets the wrong answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, questions_max: int = QUESTIONS_MAX) -> None:
         self.sites: list[Site] = []
-        self.count = 0  # of questions since `arm`
+        self._questions_max = questions_max
+        self.asked: list[int] = []  # sites, in the order in which they asked since `arm`
         self.hit: Site | None = None  # where the glitch fell
         self._wanted: int | None = None  # None: nothing is counted
         self._kept: Any = None
 
     def arm(self, number: int) -> None:
         """Count from here, and turn what is asked `number`-th; 0: nothing, but count."""
-        self.count, self.hit, self._wanted = 0, None, number
+        self.asked, self.hit, self._wanted = [], None, number
+
+    @property
+    def count(self) -> int:
+        """How many questions there were since `arm`."""
+        return len(self.asked)
 
     def disarm(self) -> None:
         """Count no more."""
@@ -78,10 +84,10 @@ class Glitch:
     def _is_hit(self, site: int) -> bool:
         if self._wanted is None:
             return False
-        self.count += 1
-        if self.count > QUESTIONS_MAX:
+        self.asked.append(site)
+        if len(self.asked) > self._questions_max:
             raise WatchdogReset("the watchdog reset the firmware")
-        if self.count != self._wanted:
+        if len(self.asked) != self._wanted:
             return False
         self.hit = self.sites[site]
         return True

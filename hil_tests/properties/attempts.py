@@ -68,6 +68,8 @@ def _rolls_back(step: Step) -> str | None:
 def _count_scenarios(facts: Facts) -> Iterator[str]:
     yield join(LOST, "unlock-user-1,unlock-user-1,unlock-user-0,lock,unlock-user-2,unlock-user-0")
     yield join(LOST, "unlock-user-6,unlock-user-7,unlock-user-8,unlock-user-9,unlock-user-1")
+    if Capability.FAIL_PARTS in facts.capabilities:
+        yield join(LOST, "fault-counter_sticks-0,unlock-user-1,unlock-user-1")
     if "admin" in facts.features:
         owned = "set_pin-user-0,unlock-user-0,set_pin-admin-1,lock"
         yield join(owned, "unlock-user-2,unlock-admin-2,unlock-user-0,lock,unlock-admin-1")
@@ -127,7 +129,11 @@ PROPERTIES = (
         check=_miscounts,
         scenarios=_count_scenarios,
         requirements=LIMIT_ROWS,
-        weaknesses=("oracle-outside-counter", "published-code-extends-limit"),
+        weaknesses=(
+            "oracle-outside-counter",
+            "counter-write-failure-ignored",
+            "published-code-extends-limit",
+        ),
         features=frozenset({"PIN"}),
     ),
     Property(

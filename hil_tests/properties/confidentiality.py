@@ -60,6 +60,13 @@ def _replay_scenarios(facts: Facts) -> Iterator[str]:
     yield join(LOST, "record_unlock-user-0,set_pin-user-1,power_cycle,replay_unlock")
 
 
+def _key_scenarios(facts: Facts) -> Iterator[str]:
+    yield "reprovision-300"
+    if Capability.FAIL_PARTS in facts.capabilities:
+        for fault in ("noise_sticks-0", "noise_repeats-128", "noise_repeats-512"):
+            yield f"fault-{fault},twin_keys"
+
+
 PROPERTIES = (
     Property(
         id="no-content-in-flash",
@@ -168,10 +175,10 @@ PROPERTIES = (
     ),
     Property(
         id="keys-are-unpredictable",
-        sentence="No two provisionings and no two units share a key, whatever their time.",
+        sentence="No two provisionings and units share a key, whatever their time and noise.",
         block=Block.RANDOMNESS,
         check=found("repeated_keys", "a key came twice", "reprovision"),
-        scenarios=lambda facts: ["reprovision-300"],
+        scenarios=_key_scenarios,
         requirements=("FCS_RBG_EXT.1", "UFD-1", "88-4"),
         weaknesses=("factory-key-predictable", "time-seeded-rng", "zero-key-after-reset"),
         features=PIN_DRIVE,

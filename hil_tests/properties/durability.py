@@ -93,6 +93,11 @@ def _data_scenarios(facts: Facts) -> Iterator[str]:
             yield join(
                 STORED, f"read-0-8,lock,unlock-user-0,write-7-50-1@{cut},unlock-user-0,read-0-8"
             )
+    if Capability.FAIL_PARTS in facts.capabilities:
+        for bits in (8, 9):  # of a codeword: what the ECC carries, and one more
+            yield join(
+                STORED, f"fault-flip_data-{bits},read-0-8,power_cycle,unlock-user-0,read-0-8"
+            )
 
 
 def _change_scenarios(facts: Facts) -> Iterator[str]:

@@ -106,7 +106,7 @@ class KeypadDialect:
         leds = self._operator.leds()
         if all(light == "off" for light in leds.values()):
             raise Disconnected("the drive has no power")
-        return leds["red"] != "blink"
+        return leds["green"] == "blink" and leds["red"] != "blink"
 
 
 def _digits(pin: str) -> str:
