@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from firmware_model.hardware.supply import Torn
 from hil_tests.actions import Action, Cut, parse_action, parse_steps
@@ -21,8 +20,6 @@ from hil_tests.properties.base import LOST, STORED, Property, join, times
 from hil_tests.runs import Failure, Target, UnsteadyDrive, applicable, first_failures
 from hil_tests.snapshot import RESTART, Scenario, Snapshot
 from hil_tests.steps import Capability, Facts, Outcome, Step
-
-DEPTHS: Final = ("single", "double")
 
 
 @dataclass(frozen=True, slots=True)
