@@ -202,11 +202,13 @@ def test_interface_claimed_by_one_handle_is_busy_for_another() -> None:
 def test_handle_that_is_closed_gives_its_interfaces_back() -> None:
     bus = InProcess([RamDrive()])
     (port,) = bus.enumerate_devices()
-    first = bus.open_device(port)
+    first, second = bus.open_device(port), bus.open_device(port)
     bus.claim_interface(first, 0)
+    with pytest.raises(usb.core.USBError):
+        bus.claim_interface(second, 0)
     bus.close_device(first)
 
-    bus.claim_interface(bus.open_device(port), 0)
+    bus.claim_interface(second, 0)
 
 
 def test_alternate_setting_is_selected_by_number() -> None:

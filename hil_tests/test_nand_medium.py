@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from firmware_model.hardware.cells import MemoryCells
 from firmware_model.hardware.clock import Clock, Timing
-from firmware_model.hardware.nand import Endurance, Geometry, Nand, NandError
+from firmware_model.hardware.endurance import Endurance
+from firmware_model.hardware.nand import Geometry, Nand, NandError
 from firmware_model.hardware.supply import PowerCut, Supply, Torn
 from hil_tests.flash_part import program
 

@@ -11,8 +11,9 @@ from firmware_model.firmware.medium import Unreadable, WornOut
 from firmware_model.firmware.translation import WEAR_SPREAD, Translation, blocks_needed
 from firmware_model.hardware.cells import MemoryCells
 from firmware_model.hardware.clock import Clock, Timing
+from firmware_model.hardware.endurance import Endurance
 from firmware_model.hardware.faults import flip_data, flip_record
-from firmware_model.hardware.nand import Endurance, Geometry, Nand
+from firmware_model.hardware.nand import Geometry, Nand
 from firmware_model.hardware.supply import PowerCut, Supply, Torn
 
 PAGES = 24

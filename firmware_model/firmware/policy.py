@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from firmware_model.hardware.nand import Endurance
+from firmware_model.hardware.endurance import Endurance
 from firmware_model.wire.native import Entry, Feature
 
 NO_FEATURES: Final = Feature(0)

@@ -7,9 +7,10 @@ from firmware_model.hardware.cells import BlockState, MemoryCells, copied
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import ElementState
 from firmware_model.hardware.embedded_element import EmbeddedElement
+from firmware_model.hardware.endurance import Endurance
 from firmware_model.hardware.entropy import Entropy, NoiseSource
 from firmware_model.hardware.keypad import Keypad
-from firmware_model.hardware.nand import Endurance, Geometry, Nand
+from firmware_model.hardware.nand import Geometry, Nand
 from firmware_model.hardware.secure_element import SecureElement
 from firmware_model.hardware.supply import Supply
 

@@ -10,10 +10,8 @@ across the planes. The timing follows: as many pages as there are planes take th
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -21,13 +19,13 @@ import numpy.typing as npt
 
 from firmware_model.hardware.cells import BlockState, Cells, Data, RawPage, copied
 from firmware_model.hardware.clock import Clock, Timing
-from firmware_model.hardware.ecc import CORRECTABLE_BITS, SECTOR_BYTES, PageCode
+from firmware_model.hardware.ecc import PageCode
+from firmware_model.hardware.endurance import Endurance, flipped, noise
 from firmware_model.hardware.supply import Supply, Torn
 
 ERASED: Final = b"\xff"
 RECORD_BYTES: Final = 32  # of the spare area, for the firmware
 NO_RECORD: Final = bytes(RECORD_BYTES)  # what an unreadable record reads as
-_DAY_US: Final = 86_400_000_000
 
 
 class NandError(AssertionError):
@@ -54,16 +52,6 @@ class Geometry:
         return self.block_count * self.block_pages
 
 
-@dataclass(frozen=True, slots=True)
-class Endurance:
-    """What the datasheet promises, with the ECC it asks for."""
-
-    cycles: int = 60_000  # of program and erase, for each block
-    reads: int = 1_000_000  # of a block before it must be rewritten
-    retention_days: int = 3650  # of a fresh block; a tenth of it after all cycles
-    factory_bad_per_mille: int = 5
-
-
 class Nand:
     """The part: what the controller can do to it."""
 
@@ -87,9 +75,6 @@ class Nand:
         self._pages = geometry.block_pages
         self._reads: dict[int, int] = {}  # since the erase, of blocks read in this session
         self._failing: set[int] = set()
-        # Below these, no bit of a block has flipped yet: nothing to look at more closely.
-        self._calm_reads = self.endurance.reads // CORRECTABLE_BITS
-        self._calm_us = self.endurance.retention_days * _DAY_US // (10 * CORRECTABLE_BITS)
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -103,8 +88,8 @@ class Nand:
         reads = self._reads[block] = self._reads_of(block) + count
         state = self.cells.state(block)
         self.corrected = 0
-        is_calm = reads < self._calm_reads and state.erase_count <= self.endurance.cycles
-        is_calm = is_calm and self._clock.now_us - state.programmed_at_us < self._calm_us
+        is_calm = reads < self.endurance.calm_reads and state.erase_count <= self.endurance.cycles
+        is_calm = is_calm and self._clock.now_us - state.programmed_at_us < self.endurance.calm_us
         if not is_calm or self.cells.raw(block):
             return self._read_closely(block, index, count)
         data = b"".join(self.cells.data(block, index, count))
@@ -211,8 +196,7 @@ class Nand:
             raise self._supply.failure(name)
         self._charge(self._timing.block_erase_us, 1)
         self._reads.pop(block, None)
-        is_over = state.erase_count >= self.endurance.cycles  # what is promised; some last longer
-        if block in self._failing or (is_over and state.erase_count >= self._life(block)):
+        if block in self._failing or self.endurance.is_spent(block, state.erase_count):
             return False
         self.cells.erase(block, BlockState(erase_count=state.erase_count + 1))
         return True
@@ -304,7 +288,8 @@ class Nand:
 
     def _read_closely(self, block: int, index: int, count: int) -> bytes | None:
         """Read page by page, with every flipped bit."""
-        raws, flips = self.cells.raw(block), self._flips(block)
+        raws, state = self.cells.raw(block), self.cells.state(block)
+        flips = self.endurance.flips(state, self._reads_of(block), self._clock.now_us)
         pages = []
         for at in range(index, index + count):
             raw = raws.get(at)
@@ -318,48 +303,13 @@ class Nand:
             if raw is None and not flips:
                 pages.append(self._data(block, at))
                 continue
-            raw = self._flipped(block, at, raw or self._raw(block, at), flips)
+            raw = flipped(raw or self._raw(block, at), block, at, flips)
             decoded = self.code.decode_page(raw.data, raw.spare)
             if not decoded.is_data_readable:
                 return None
             self.corrected = max(self.corrected, decoded.worst)
             pages.append(decoded.data)
         return b"".join(pages)
-
-    def _flips(self, block: int) -> int:
-        """Return how many bits of each codeword of a block have flipped by now."""
-        state, promised = self.cells.state(block), self.endurance
-        wear = state.erase_count
-        age_us = max(self._clock.now_us - state.programmed_at_us, 0)
-        aged = age_us * (promised.cycles + 9 * wear) // promised.cycles
-        return (
-            CORRECTABLE_BITS * self._reads_of(block) // promised.reads
-            + CORRECTABLE_BITS * aged // (promised.retention_days * _DAY_US)
-            + CORRECTABLE_BITS * max(wear - promised.cycles, 0) // promised.cycles
-        )
-
-    def _flipped(self, block: int, index: int, raw: RawPage, flips: int) -> RawPage:
-        """Return a page after so many flips in each sector, always the same bits first."""
-        if not flips:
-            return raw
-        data = bytearray(raw.data)
-        for first in range(0, len(data), SECTOR_BYTES):
-            bits = min(SECTOR_BYTES, len(data) - first) * 8
-            draws = self._draw(block, index, first, 8 * flips)
-            drawn = (int.from_bytes(draws[at : at + 2], "big") for at in range(0, 8 * flips, 2))
-            for bit in islice(dict.fromkeys(each % bits for each in drawn), flips):
-                data[first + bit // 8] ^= 1 << bit % 8
-        return raw._replace(data=bytes(data))
-
-    def _life(self, block: int) -> int:
-        """Return the erases after which a block fails: some time after those promised."""
-        cycles = self.endurance.cycles
-        return cycles + cycles * self._draw(block, 0, 0, 1)[0] // 256
-
-    def _draw(self, block: int, index: int, at: int, count: int) -> bytes:
-        """Return bytes that belong to a place of this part: what chance made of it."""
-        place = f"{block} {index} {at}".encode()
-        return hashlib.shake_128(place).digest(count)
 
     def _raw(self, block: int, index: int) -> RawPage:
         found = self.cells.raw(block).get(index)
@@ -386,8 +336,7 @@ class Nand:
         ]
 
     def _noise(self, block: int, index: int) -> RawPage:
-        data = self._draw(block, index, -1, self.geometry.page_bytes)
-        return RawPage(data, self._draw(block, index, -2, self.geometry.spare_bytes))
+        return noise(block, index, self.geometry.page_bytes, self.geometry.spare_bytes)
 
     def _weaken(self, block: int, first: int, count: int) -> None:
         for index in range(first, first + count):

@@ -19,10 +19,11 @@ from firmware_model.hardware.board import Board
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import ElementState
 from firmware_model.hardware.embedded_element import EmbeddedElement
+from firmware_model.hardware.endurance import Endurance
 from firmware_model.hardware.entropy import Entropy, NoiseSource
 from firmware_model.hardware.file_cells import FileCells
 from firmware_model.hardware.keypad import Keypad
-from firmware_model.hardware.nand import Endurance, Geometry, Nand
+from firmware_model.hardware.nand import Geometry, Nand
 from firmware_model.hardware.sedfile_layout import (
     AREA_BYTES,
     EXTERNAL_BYTES_MAX,
@@ -104,6 +105,9 @@ class SedFile:
     def __init__(self, store: Store) -> None:
         """Take over an open and locked file; raise Damage unless it is whole."""
         self._store = store
+        begin = store.read(0, min(store.size, len(Header.MAGIC)))
+        if not Header.MAGIC.startswith(begin):
+            raise Damage("not a .sed file")
         header = Header.decode(store.read(0, PROFILE_AT))
         self.geometry = header.geometry
         self.profile_text = self._profile(header)
