@@ -151,6 +151,20 @@ def test_trimmed_pages_stay_away_through_mounts_and_collection() -> None:
     assert [seen[lp] for lp in (0, 1, 2, 9, 10, 11)] == [0, 1, 2, 9, 10, 11]
 
 
+def test_page_of_the_map_that_a_later_one_replaced_may_be_lost() -> None:
+    flash = Flash()
+    translation = flash.mounted()
+    translation.write(0, b"".join(map(page, range(PAGES))), ALL)
+    translation.trim(0, 2, 1)
+    translation.trim(4, 2, 1)
+    flash.nand.flip(PAGES, range(0, 60, 3))  # where the first of the two stands
+
+    assert flash.nand.read(PAGES) is None
+    translation = flash.mounted()
+    translation.write(0, page(50), ALL)
+    assert [number_at(translation, lp) for lp in range(7)] == [50, None, 2, 3, None, None, 6]
+
+
 def test_page_written_after_a_trim_is_there_and_its_neighbours_are_not() -> None:
     flash = Flash()
     flash.mounted().write(0, b"".join(map(page, range(PAGES))), ALL)

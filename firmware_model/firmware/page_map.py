@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 Entries = npt.NDArray[np.int64]
 GROUP: Final = 64  # entries
+PAGE_SHIFT: Final = 32  # an entry is page + 1 above, and which sectors are valid below
+VALID: Final = (1 << PAGE_SHIFT) - 1
 
 
 class PageMap:

@@ -26,30 +26,16 @@ import numpy as np
 import numpy.typing as npt
 
 from firmware_model.firmware.medium import Unreadable, WornOut
-from firmware_model.firmware.page_map import Entries, PageMap
+from firmware_model.firmware.mounting import DATA, FIRST_MAP, MAP, NEWEST, NOTHING, RECORD, Mount
+from firmware_model.firmware.page_map import PAGE_SHIFT, VALID, Entries, PageMap
 from firmware_model.hardware.cells import Data
-from firmware_model.hardware.nand import RECORD_BYTES, Nand
+from firmware_model.hardware.nand import Nand
 
-RECORD: Final = np.dtype(
-    {
-        "names": ["kind", "valid", "number", "epoch", "sequence"],
-        "formats": ["u1", ">u4", ">u4", ">u4", ">u8"],
-        "offsets": [0, 1, 5, 9, 13],
-        "itemsize": RECORD_BYTES,
-    }
-)
 FREE_BLOCKS: Final = 3  # kept for collection: one to fill, one for what moves, one that goes bad
 LEVEL_EVERY: Final = 16  # blocks begun between two looks at the wear
 WEAR_SPREAD: Final = 200  # erases between the most and the least worn block, before data moves
 REFRESH_AT: Final = 6  # bits corrected in one codeword: the page moves before more of them flip
-_DATA: Final = 0xD1
-_MAP: Final = 0xD2
-_PAGE_SHIFT: Final = 32  # an entry is page + 1 above, and which sectors are valid below
-_VALID: Final = (1 << _PAGE_SHIFT) - 1
 _KEPT_OUT: Final = 1 << 30  # more than any count
-_NEWEST: Final = 1 << 62  # the sequence of a block of which no record tells one
-_NOTHING: Final = -1  # in place of a logical page: a page that holds none
-_FIRST_MAP: Final = -2  # and below: a page of the map
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +66,22 @@ class Translation:
         self._block_count = block_count
         self._block_pages = nand.geometry.block_pages
         self._epoch = epoch
-        self._map = PageMap(logical_pages)
-        self._map_at: dict[int, int] = {}  # number of a page of the map -> where it stands
         self._map_entries = nand.geometry.page_bytes // 8
-        self._numbers: dict[int, Entries] = {}  # by block: what its pages are
         self._valid_in = np.zeros(block_count, np.int32)  # pages that count
         self._erases = np.zeros(block_count, np.int64)
         self._is_bad = np.zeros(block_count, np.bool_)
         self._tired: set[int] = set()  # blocks whose bits need much correction
-        self._order: dict[int, int] = {}  # of the blocks that were found, by their sequence
-        self._lost: dict[int, int] = {}  # by block: the last page whose record is lost
-        self._sequence = 0  # of the block begun last
-        self._open = -1  # the block that is being filled
-        self._left = 0  # pages of it that can still be programmed
         self._records = np.zeros(self._block_pages, RECORD)  # of the pages programmed next
-        self._mount()
+        found = Mount(nand, first_block, block_count, logical_pages, epoch)
+        self._map, self._map_at, self._numbers = found.map, found.map_at, found.numbers
+        self._order, self._lost = found.order, found.lost
+        self._sequence = found.sequence  # of the block begun last
+        self._open = found.open_block  # the block that is being filled
+        is_open = self._open >= 0
+        self._left = self._block_pages - nand.programmed_in(self._open) if is_open else 0
+        self._erases[:] = nand.erase_counts(first_block, block_count)
+        self._is_bad[[block - first_block for block in found.bad]] = True
+        self._count_valid()
         self._stamp()
 
     # --- what the volume asks -------------------------------------------------------------------
@@ -109,21 +96,21 @@ class Translation:
         parts = []
         at = 0
         while at < count:
-            page = (entries[at] >> _PAGE_SHIFT) - 1
+            page = (entries[at] >> PAGE_SHIFT) - 1
             end = at + 1
             if page < 0:
                 parts.append(bytes(self._nand.geometry.page_bytes))
-            elif not entries[at] & _VALID:
+            elif not entries[at] & VALID:
                 raise Unreadable(f"logical page {first + at}")  # it was already when it moved
             else:
                 room = min(count - at, self._block_pages - page % self._block_pages)
-                while end < at + room and (entries[end] >> _PAGE_SHIFT) - 1 == page + end - at:
+                while end < at + room and (entries[end] >> PAGE_SHIFT) - 1 == page + end - at:
                     end += 1
                 parts.append(self._fetch(page, end - at))
             at = end
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         self._refresh()
-        return Stored(data, [entry & _VALID for entry in entries])
+        return Stored(data, [entry & VALID for entry in entries])
 
     def write(self, first: int, data: bytes, valid: int, purpose: str = "data") -> None:
         """Replace logical pages as a whole: they are durable when this returns. Raises WornOut."""
@@ -141,7 +128,7 @@ class Translation:
             self._make_room()
             end = min(done + self._left, count)
             part = slice(done, end)
-            written = self._program(_DATA, numbers[part], valids[part], datas[part], purpose, True)
+            written = self._program(DATA, numbers[part], valids[part], datas[part], purpose, True)
             self.host_pages += written
             done += written
 
@@ -157,8 +144,8 @@ class Translation:
         begins = np.clip(first - pages * sectors, 0, sectors)
         ends = np.clip(end - pages * sectors, 0, sectors)
         kept = entries & ~((1 << ends) - (1 << begins))
-        is_gone = kept & _VALID == 0
-        self._leave((entries[is_gone] >> _PAGE_SHIFT) - 1)
+        is_gone = kept & VALID == 0
+        self._leave((entries[is_gone] >> PAGE_SHIFT) - 1)
         self._map.put(pages, np.where(is_gone, 0, kept))
         for number in np.unique(pages // self._map_entries).tolist():
             self._write_map(number)
@@ -168,7 +155,7 @@ class Translation:
         self._epoch = epoch
         self._map = PageMap(self.logical_pages)
         self._map_at.clear()
-        self._numbers = {block: np.full_like(row, _NOTHING) for block, row in self._numbers.items()}
+        self._numbers = {block: np.full_like(row, NOTHING) for block, row in self._numbers.items()}
         self._valid_in[:] = 0
         for block in self._lost:
             self._is_bad[block - self._first_block] = not self._nand.erase(block, "data block")
@@ -176,110 +163,13 @@ class Translation:
         self._lost.clear()
         self._stamp()
 
-    # --- mounting -------------------------------------------------------------------------------
-
-    def _mount(self) -> None:
-        """Find the last copy of each logical page from the records of all blocks, in order."""
-        found = []
-        self._erases[:] = self._nand.erase_counts(self._first_block, self._block_count)
-        for block in self._nand.scan(self._first_block, self._block_count):
-            if self._nand.is_bad(block):
-                self._is_bad[block - self._first_block] = True
-            else:
-                records = self._look_at(block)
-                if len(records):
-                    found.append((int(records["sequence"].max()), block, records))
-        found.sort(key=lambda each: each[:2])
-        for sequence, block, records in found:
-            self._order[block] = sequence
-            self._take_in(block, records)
-        self._count_valid()
-        if found:
-            self._sequence, newest, _ = found[-1]
-            self._reopen(newest)
-
-    def _look_at(self, block: int) -> npt.NDArray[np.void]:
-        """Note what the pages of a block are, and return their records; none where none is ours."""
-        records = self._nand.records(block).view(RECORD)[:, 0]
-        kind, number = records["kind"], records["number"]
-        is_ours = (kind == _DATA) & (number < self.logical_pages)
-        is_ours |= (kind == _MAP) & (number < -(-self.logical_pages // self._map_entries))
-        is_ours &= records["sequence"] < _NEWEST  # of forged ones there is no going on
-        if not kind.all():
-            self._look_for_lost(block, records)
-        if len(records) and not self._nand.is_stable(self._page_at(block, len(records) - 1)):
-            is_ours[-1] = False  # a cut fell into it: nobody was told that it is there
-        if not is_ours.any():
-            return records[:0]
-        numbers = np.full(self._block_pages, _NOTHING, np.int64)
-        numbers[: len(records)] = np.where(
-            kind == _MAP, _FIRST_MAP - number.astype(np.int64), number
-        )
-        numbers[: len(records)][~is_ours | (records["epoch"] != self._epoch)] = _NOTHING
-        self._numbers[block] = numbers
-        return np.where(is_ours, records, np.zeros(1, RECORD))
-
-    def _look_for_lost(self, block: int, records: npt.NDArray[np.void]) -> None:
-        """Note the last page of this epoch that can be read, and whose record can't.
-
-        A page that a cut tore can't be read either: nobody was told that it is there.
-        """
-        is_told = records["kind"] != 0
-        if is_told.any() and not (records["epoch"][is_told] == self._epoch).any():
-            return
-        for index in np.flatnonzero(~is_told)[::-1].tolist():
-            page = self._page_at(block, index)
-            if not self._nand.has_record(page) and self._nand.read(page) is not None:
-                self._lost[block] = index
-                return
-
-    def _take_in(self, block: int, records: npt.NDArray[np.void]) -> None:
-        numbers = self._numbers[block][: len(records)]
-        first = self._page_at(block, 0)
-        entries = (np.arange(first + 1, first + 1 + len(records)) << _PAGE_SHIFT) | records["valid"]
-        begin = 0
-        for index in [*np.flatnonzero(numbers <= _FIRST_MAP).tolist(), len(records)]:
-            part = slice(begin, index)
-            is_data = numbers[part] >= 0
-            self._map.put(numbers[part][is_data], entries[part][is_data])
-            if index < len(records):
-                self._take_map(_FIRST_MAP - int(numbers[index]), first + index)
-            begin = index + 1
-
-    def _take_map(self, number: int, page: int) -> None:
-        """Take in a page of the map; entries that lead to no copy of their page count for none."""
-        data = self._nand.read(page)
-        if data is None:
-            place = divmod(page, self._block_pages)
-            self._lost[place[0]] = max(place[1], self._lost.get(place[0], 0))
-            return
-        self._map_at[number] = page
-        first = number * self._map_entries
-        entries = np.frombuffer(data, "<i8").astype(np.int64)[: self.logical_pages - first]
-        logical = np.arange(first, first + len(entries))
-        block, index = np.divmod((entries >> _PAGE_SHIFT) - 1, self._block_pages)
-        is_right = np.zeros(len(entries), np.bool_)
-        for each in np.unique(block).tolist():
-            numbers = self._numbers.get(each)
-            if numbers is not None:
-                within = block == each
-                is_right[within] = numbers[index[within]] == logical[within]
-        self._map.put(logical, np.where(is_right, entries, 0))
-
     def _count_valid(self) -> None:
         entries = self._map.entries()
-        pages = (entries[entries != 0] >> _PAGE_SHIFT) - 1
+        pages = (entries[entries != 0] >> PAGE_SHIFT) - 1
         blocks = pages // self._block_pages - self._first_block
         self._valid_in += np.bincount(blocks, minlength=self._block_count).astype(np.int32)
         for page in self._map_at.values():
             self._valid_in[page // self._block_pages - self._first_block] += 1
-
-    def _reopen(self, block: int) -> None:
-        """Go on filling the newest block, unless a cut fell into its last page."""
-        count = self._nand.programmed_in(block)
-        is_whole = self._nand.records(block).view(RECORD)[-1, 0]["kind"] in (_DATA, _MAP)
-        if is_whole and self._nand.is_stable(self._page_at(block, count - 1)):
-            self._open, self._left = block, self._block_pages - count
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -300,15 +190,15 @@ class Translation:
         fields["kind"], fields["number"], fields["valid"] = kind, numbers, valids
         done = self._nand.program(first, datas, fields.tobytes(), purpose)
         self._left -= done
-        if kind == _MAP:
-            self._numbers[block][index : index + done] = _FIRST_MAP - numbers[:done]
+        if kind == MAP:
+            self._numbers[block][index : index + done] = FIRST_MAP - numbers[:done]
             for at in range(done):
                 self._leave(np.array([self._map_at.get(int(numbers[at]), -1)]))
                 self._map_at[int(numbers[at])] = first + at
         elif done:
             self._numbers[block][index : index + done] = numbers[:done]
             pages = np.arange(first + 1, first + 1 + done)
-            self._enter(numbers[:done], (pages << _PAGE_SHIFT) | valids[:done], is_run)
+            self._enter(numbers[:done], (pages << PAGE_SHIFT) | valids[:done], is_run)
         self._valid_in[block - self._first_block] += done
         if done < len(datas):
             self._retire(block)
@@ -318,10 +208,10 @@ class Translation:
         """Put logical pages where they stand now."""
         run = self._map.run(int(numbers[0]), len(numbers)) if is_run else None
         if run is None:
-            self._leave((self._map.at(numbers) >> _PAGE_SHIFT) - 1)
+            self._leave((self._map.at(numbers) >> PAGE_SHIFT) - 1)
             self._map.put(numbers, entries)
         else:
-            self._leave((run >> _PAGE_SHIFT) - 1)
+            self._leave((run >> PAGE_SHIFT) - 1)
             run[:] = entries
 
     def _leave(self, pages: Entries) -> None:
@@ -347,7 +237,7 @@ class Translation:
         while not is_written:
             self._make_room()
             data = self._map.get(first, count).astype("<i8").tobytes()
-            is_written = self._program(_MAP, numbers, no_valids, [data], "map")
+            is_written = self._program(MAP, numbers, no_valids, [data], "map")
 
     # --- room -----------------------------------------------------------------------------------
 
@@ -395,8 +285,8 @@ class Translation:
         pages = np.arange(self._page_at(block, 0), self._page_at(block, self._block_pages))
         is_data = numbers >= 0
         entries = self._map.at(numbers[is_data])
-        is_valid = (entries >> _PAGE_SHIFT) - 1 == pages[is_data]
-        logical, valids = numbers[is_data][is_valid], entries[is_valid] & _VALID
+        is_valid = (entries >> PAGE_SHIFT) - 1 == pages[is_data]
+        logical, valids = numbers[is_data][is_valid], entries[is_valid] & VALID
         done = 0
         while done < len(logical):
             if not self._left:
@@ -406,12 +296,12 @@ class Translation:
             datas = [self._nand.read(page) for page in old]
             kept = np.where([data is not None for data in datas], valids[part], 0)  # 0: lost
             moved = self._program(
-                _DATA, logical[part], kept, [data or b"" for data in datas], "moved data"
+                DATA, logical[part], kept, [data or b"" for data in datas], "moved data"
             )
             self.moved_pages += moved
             done += moved
-        for at in np.flatnonzero(numbers <= _FIRST_MAP).tolist():
-            number = _FIRST_MAP - int(numbers[at])
+        for at in np.flatnonzero(numbers <= FIRST_MAP).tolist():
+            number = FIRST_MAP - int(numbers[at])
             if self._map_at.get(number) == int(pages[at]):
                 if not self._left:
                     self._begin()
@@ -433,7 +323,7 @@ class Translation:
             self._nand.mark_bad(block)
         self._sequence += 1
         self._open, self._left = block, self._block_pages
-        self._numbers[block] = np.full(self._block_pages, _NOTHING, np.int64)
+        self._numbers[block] = np.full(self._block_pages, NOTHING, np.int64)
         self._stamp()
 
     def _stamp(self) -> None:
@@ -453,10 +343,10 @@ class Translation:
         """Raise Unreadable for pages of which a lost page may be a newer copy."""
         if not self._lost:
             return
-        lost = max((self._order.get(block, _NEWEST), index) for block, index in self._lost.items())
+        lost = max((self._order.get(block, NEWEST), index) for block, index in self._lost.items())
         for entry in entries:
-            block, index = divmod((entry >> _PAGE_SHIFT) - 1, self._block_pages)
-            if entry < 1 << _PAGE_SHIFT or (self._order[block], index) <= lost:
+            block, index = divmod((entry >> PAGE_SHIFT) - 1, self._block_pages)
+            if entry < 1 << PAGE_SHIFT or (self._order[block], index) <= lost:
                 raise Unreadable("a page whose record is lost may be a newer copy")
 
     def _refuse_to_hide(self) -> None:
