@@ -9,10 +9,10 @@ from importlib.resources import files
 from typing import Any, Final, Literal, cast
 
 from firmware_model.firmware.policy import Flash, Policy
+from firmware_model.hardware.cells import RECORD_BYTES
 from firmware_model.hardware.clock import Timing
 from firmware_model.hardware.ecc import PageCode
 from firmware_model.hardware.endurance import Endurance
-from firmware_model.hardware.nand import RECORD_BYTES
 from firmware_model.wire.native import Entry, Feature
 
 # RFC 8032, section 7.1, test 1: the private key is printed there, so anybody can sign for a drive

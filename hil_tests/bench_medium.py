@@ -57,7 +57,7 @@ class Medium:
         self.pages = capacity_bytes // 4096
         self.block_count = blocks_needed(self.pages, 64, over_provisioning_percent)
         shape = Geometry(self.block_count)
-        self.nand = Nand(shape, MemoryCells(), self.supply, self.clock, Timing())
+        self.nand = Nand(shape, MemoryCells(shape.page_bytes), self.supply, self.clock, Timing())
 
     def mounted(self) -> Translation:
         return Translation(self.nand, 0, self.block_count, self.pages, 0)

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, Final
 from firmware_model.firmware.layout import Layout
 from firmware_model.firmware.policy import Policy
 from firmware_model.hardware.board import Board
-from firmware_model.hardware.nand import ERASED, RECORD_BYTES, Geometry
+from firmware_model.hardware.cells import ERASED, RECORD_BYTES
+from firmware_model.hardware.nand import Geometry
 from hil_tests.entropy_map import EntropyMap
 from hil_tests.remnants import key_records
 

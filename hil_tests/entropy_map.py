@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from firmware_model.firmware.layout import Layout
 from firmware_model.firmware.policy import Policy
-from firmware_model.hardware.nand import ERASED, Nand
+from firmware_model.hardware.cells import ERASED
+from firmware_model.hardware.nand import Nand
 from hil_tests.remnants import key_records
 
 BITS_MAX: Final = 8.0  # of entropy in a byte

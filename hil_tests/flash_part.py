@@ -1,13 +1,14 @@
 """A flash part on its own, for tests."""
 
-from firmware_model.hardware.nand import ERASED, RECORD_BYTES, Nand
+from firmware_model.hardware.cells import ERASED, RECORD_BYTES
+from firmware_model.hardware.nand import Nand
 
 
 def program(
     nand: Nand, page: int, data: bytes = b"", record: bytes = b"", purpose: str = "data"
 ) -> bool:
     """Program one page, its record filled up with FFh; tell whether that worked."""
-    return nand.program(page, [data], record.ljust(RECORD_BYTES, ERASED), purpose) == 1
+    return nand.program(page, data, record.ljust(RECORD_BYTES, ERASED), purpose) == 1
 
 
 def programmed(nand: Nand) -> list[int]:

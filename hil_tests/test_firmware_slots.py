@@ -26,7 +26,7 @@ class Slots:
     def __init__(self) -> None:
         self.supply = Supply()
         geometry = Geometry(FIRST + NEEDED, PAGES, PAGE_BYTES)
-        self.nand = Nand(geometry, MemoryCells(), self.supply, Clock(), Timing())
+        self.nand = Nand(geometry, MemoryCells(geometry.page_bytes), self.supply, Clock(), Timing())
         self.slots = FirmwareSlots(self.nand, FIRST)
 
     def fill(self, slot: FirmwareSlot, data: bytes = IMAGE, size: int = 2 * PAGE_BYTES) -> None:

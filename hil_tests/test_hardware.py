@@ -239,9 +239,9 @@ def test_operations_take_the_time_of_the_part(board: Board) -> None:
 
 
 def test_part_with_pages_in_it_knows_where_programming_goes_on() -> None:
-    cells = MemoryCells()
-    cells.append(0, [b"a", b"b"], bytes(64))
-    cells.append(1, [b"c"], bytes(32))
+    cells = MemoryCells(SMALL.page_bytes)
+    cells.append(0, b"a".ljust(SMALL.page_bytes) + b"b", bytes(64))
+    cells.append(1, b"c", bytes(32))
     nand = Nand(SMALL, cells, Supply(), Clock(), Timing())
 
     assert [nand.programmed_in(block) for block in range(3)] == [2, 1, 0]
@@ -275,7 +275,7 @@ def test_flash_holds_what_was_programmed_and_not_erased_up_to_the_cut(
 
     found = {page: data for page, data, _ in board.nand.contents()}
     assert found == {
-        4 * block + index: data
+        4 * block + index: data.ljust(SMALL.page_bytes, b"\xff")
         for block, written in expected.items()
         for index, data in enumerate(written)
     }

@@ -22,7 +22,7 @@ class Flash:
 
     def __init__(self, shape: Geometry = SHAPE) -> None:
         self.supply = Supply()
-        self.nand = Nand(shape, MemoryCells(), self.supply, Clock(), Timing())
+        self.nand = Nand(shape, MemoryCells(shape.page_bytes), self.supply, Clock(), Timing())
 
     def mounted(self, epoch: int = 0) -> KeyStore:
         return KeyStore(self.nand, 0, epoch, RecordsAlone())

@@ -24,7 +24,9 @@ class Part:
 
     def __init__(self, shape: Geometry = SHAPE, endurance: Endurance | None = None) -> None:
         self.supply, self.clock = Supply(), Clock()
-        self.nand = Nand(shape, MemoryCells(), self.supply, self.clock, Timing(), endurance)
+        self.nand = Nand(
+            shape, MemoryCells(shape.page_bytes), self.supply, self.clock, Timing(), endurance
+        )
 
     def cut(self, torn: Torn, page: int | None = None, block: int = 0) -> None:
         """Cut supply inside a program of `page`, or inside the erase of `block`."""
@@ -130,10 +132,10 @@ def test_worn_block_fails_an_erase_between_the_promised_cycles_and_twice_as_many
 
 def test_failed_program_says_how_many_pages_were_done_and_leaves_noise() -> None:
     part = Part()
-    assert part.nand.program(0, [DATA] * 2, bytes(64), "data") == 2
+    assert part.nand.program(0, DATA * 2, bytes(64), "data") == 2
     part.nand.fail_next(0)
 
-    assert part.nand.program(2, [DATA] * 3, bytes(96), "data") == 0
+    assert part.nand.program(2, DATA * 3, bytes(96), "data") == 0
     assert part.nand.read(0, 2) == DATA * 2
     assert part.nand.read(2) is None
 
@@ -217,7 +219,7 @@ def test_cut_in_a_run_of_pages_keeps_those_before_it() -> None:
     part = Part()
     part.supply.cut_at(3, Torn.HALF)
     with pytest.raises(PowerCut, match="step 3: program data"):
-        part.nand.program(0, [DATA] * 5, bytes(160), "data")
+        part.nand.program(0, DATA * 5, bytes(160), "data")
     part.supply.power_on()
 
     assert part.nand.read(0, 2) == DATA * 2
@@ -229,7 +231,7 @@ def test_planes_are_driven_together_and_share_the_time() -> None:
     times = []
     for planes in (1, 2):
         part = Part(replace(SHAPE, planes=planes))
-        part.nand.program(0, [DATA] * 8, bytes(256), "data")
+        part.nand.program(0, DATA * 8, bytes(256), "data")
         part.nand.read(0, 8)
         times.append(part.clock.now_us)
 

@@ -23,7 +23,7 @@ class Flash:
 
     def __init__(self) -> None:
         self.supply = Supply()
-        self.nand = Nand(SHAPE, MemoryCells(), self.supply, Clock(), Timing())
+        self.nand = Nand(SHAPE, MemoryCells(SHAPE.page_bytes), self.supply, Clock(), Timing())
 
     def mounted(self) -> tuple[RecordRing, list[RingEntry]]:
         ring = RecordRing(self.nand, 1, BLOCKS, KIND)
@@ -117,7 +117,7 @@ def test_any_record_mounts_and_appending_goes_on(record: bytes, data: bytes) -> 
     flash = Flash()
     ring, _ = flash.mounted()
     append(ring, 7)
-    flash.nand.program(BLOCK_PAGES + 1, [data], record, "forgery")
+    flash.nand.program(BLOCK_PAGES + 1, data, record, "forgery")
     ring, _ = flash.mounted()
     append(ring, 8)
 

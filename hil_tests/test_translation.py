@@ -29,7 +29,7 @@ class Flash:
 
     def __init__(self) -> None:
         self.supply, self.clock = Supply(), Clock()
-        self.nand = Nand(SHAPE, MemoryCells(), self.supply, self.clock, Timing())
+        self.nand = Nand(SHAPE, MemoryCells(SHAPE.page_bytes), self.supply, self.clock, Timing())
 
     def mounted(self, epoch: int = 0) -> Translation:
         return Translation(self.nand, FIRST, COUNT, PAGES, epoch)

@@ -29,7 +29,9 @@ class Flash:
 
     def __init__(self, endurance: Endurance = STEADY, shape: Geometry = SHAPE) -> None:
         self.supply, self.clock, self.shape = Supply(), Clock(), shape
-        self.nand = Nand(shape, MemoryCells(), self.supply, self.clock, Timing(), endurance)
+        self.nand = Nand(
+            shape, MemoryCells(shape.page_bytes), self.supply, self.clock, Timing(), endurance
+        )
 
     def mounted(self) -> Translation:
         return Translation(self.nand, 0, self.shape.block_count, PAGES, 0)
@@ -340,7 +342,7 @@ def test_any_record_in_a_page_mounts_and_writes_go_on(
     block = place // BLOCK_PAGES
     if flash.nand.programmed_in(block) < BLOCK_PAGES:
         free = block * BLOCK_PAGES + flash.nand.programmed_in(block)
-        flash.nand.program(free, [data[:PAGE_BYTES]], record, "forgery")
+        flash.nand.program(free, data[:PAGE_BYTES], record, "forgery")
     translation = flash.mounted()
     for number in range(100, 150):
         translation.write(number % PAGES, page(number), ALL)

@@ -23,7 +23,7 @@ from firmware_model.hardware.attempt_counter import (
     ElementCells,
     SpendFirst,
 )
-from firmware_model.hardware.nand import RECORD_BYTES
+from firmware_model.hardware.cells import RECORD_BYTES
 
 BLANK: Final = hashlib.sha256(b"no PIN yet").digest()
 _NOTE: Final = b"\xee"  # begins a page of the key blocks that is no record

@@ -8,8 +8,9 @@ from typing import Final
 
 from firmware_model.firmware.medium import WornOut
 from firmware_model.firmware.record_ring import SPARE_BLOCKS
+from firmware_model.hardware.cells import ERASED, RECORD_BYTES
 from firmware_model.hardware.element_state import FirmwareSlot
-from firmware_model.hardware.nand import ERASED, RECORD_BYTES, Nand
+from firmware_model.hardware.nand import Nand
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.firmware_image import IMAGE_BYTES_MAX, ImageHeader
 
@@ -79,7 +80,7 @@ class FirmwareSlots:
             first = block * self._block_pages
             if self._nand.programmed_in(block) != within:
                 break
-            if self._nand.program(first + within, [data], _NO_RECORD, "firmware"):
+            if self._nand.program(first + within, data, _NO_RECORD, "firmware"):
                 return
             kept = self._nand.read(first, within) if within else b""
             self._nand.mark_bad(block)

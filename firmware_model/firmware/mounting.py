@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from firmware_model.firmware.page_map import PAGE_SHIFT, Entries, PageMap
-from firmware_model.hardware.nand import RECORD_BYTES, Nand
+from firmware_model.hardware.cells import RECORD_BYTES
+from firmware_model.hardware.nand import Nand
 
 RECORD: Final = np.dtype(
     {

@@ -10,7 +10,8 @@ from struct import Struct
 from typing import Final
 
 from firmware_model.firmware.medium import WornOut
-from firmware_model.hardware.nand import RECORD_BYTES, Nand
+from firmware_model.hardware.cells import RECORD_BYTES
+from firmware_model.hardware.nand import Nand
 
 SPARE_BLOCKS: Final = 2  # of a ring, for those that go bad
 _RECORD: Final = Struct(">BQQ")  # kind, sequence of the page, number of the record
@@ -75,7 +76,7 @@ class RecordRing:
                 RECORD_BYTES, b"\xff"
             )
             page = (self.open_block + 1) * self._block_pages - self._left
-            if self._nand.program(page, [data], record, purpose):
+            if self._nand.program(page, data, record, purpose):
                 self._left -= 1
                 return page
             self._left = 0

@@ -28,7 +28,6 @@ import numpy.typing as npt
 from firmware_model.firmware.medium import Unreadable, WornOut
 from firmware_model.firmware.mounting import DATA, FIRST_MAP, MAP, NEWEST, NOTHING, RECORD, Mount
 from firmware_model.firmware.page_map import PAGE_SHIFT, VALID, Entries, PageMap
-from firmware_model.hardware.cells import Data
 from firmware_model.hardware.nand import Nand
 
 FREE_BLOCKS: Final = 3  # kept for collection: one to fill, one for what moves, one that goes bad
@@ -67,6 +66,7 @@ class Translation:
         self._block_pages = nand.geometry.block_pages
         self._epoch = epoch
         self._map_entries = nand.geometry.page_bytes // 8
+        self._nothing = bytes(nand.geometry.page_bytes)  # in place of a page that holds none
         self._valid_in = np.zeros(block_count, np.int32)  # pages that count
         self._erases = np.zeros(block_count, np.int64)
         self._is_bad = np.zeros(block_count, np.bool_)
@@ -93,13 +93,13 @@ class Translation:
         """
         entries = self._map.get(first, count).tolist()
         self._refuse_doubtful(entries)
-        parts = []
+        parts: list[bytes] = []
         at = 0
         while at < count:
             page = (entries[at] >> PAGE_SHIFT) - 1
             end = at + 1
             if page < 0:
-                parts.append(bytes(self._nand.geometry.page_bytes))
+                parts.append(self._nothing)
             elif not entries[at] & VALID:
                 raise Unreadable(f"logical page {first + at}")  # it was already when it moved
             else:
@@ -119,8 +119,6 @@ class Translation:
         if not 0 <= first <= first + count <= self.logical_pages:
             raise ValueError(f"there is no logical page {first + count - 1}")
         self._refuse_to_hide()
-        view = memoryview(data)
-        datas = [view[at : at + page_bytes] for at in range(0, len(data), page_bytes)]
         numbers = np.arange(first, first + count, dtype=np.int64)
         valids = np.full(count, valid, np.int64)
         done = 0
@@ -128,7 +126,8 @@ class Translation:
             self._make_room()
             end = min(done + self._left, count)
             part = slice(done, end)
-            written = self._program(DATA, numbers[part], valids[part], datas[part], purpose, True)
+            piece = data[done * page_bytes : end * page_bytes]
+            written = self._program(DATA, numbers[part], valids[part], piece, purpose, True)
             self.host_pages += written
             done += written
 
@@ -178,7 +177,7 @@ class Translation:
         kind: int,
         numbers: Entries,
         valids: Entries,
-        datas: Sequence[Data],
+        data: bytes,
         purpose: str,
         is_run: bool = False,  # whether the numbers follow each other
     ) -> int:
@@ -186,9 +185,9 @@ class Translation:
         block = self._open
         index = self._block_pages - self._left
         first = self._page_at(block, index)
-        fields = self._records[: len(datas)]
+        fields = self._records[: len(numbers)]
         fields["kind"], fields["number"], fields["valid"] = kind, numbers, valids
-        done = self._nand.program(first, datas, fields.tobytes(), purpose)
+        done = self._nand.program(first, data, fields.tobytes(), purpose)
         self._left -= done
         if kind == MAP:
             self._numbers[block][index : index + done] = FIRST_MAP - numbers[:done]
@@ -200,7 +199,7 @@ class Translation:
             pages = np.arange(first + 1, first + 1 + done)
             self._enter(numbers[:done], (pages << PAGE_SHIFT) | valids[:done], is_run)
         self._valid_in[block - self._first_block] += done
-        if done < len(datas):
+        if done < len(numbers):
             self._retire(block)
         return done
 
@@ -237,7 +236,7 @@ class Translation:
         while not is_written:
             self._make_room()
             data = self._map.get(first, count).astype("<i8").tobytes()
-            is_written = self._program(MAP, numbers, no_valids, [data], "map")
+            is_written = self._program(MAP, numbers, no_valids, data, "map")
 
     # --- room -----------------------------------------------------------------------------------
 
@@ -295,9 +294,8 @@ class Translation:
             old = (pages[is_data][is_valid][part]).tolist()
             datas = [self._nand.read(page) for page in old]
             kept = np.where([data is not None for data in datas], valids[part], 0)  # 0: lost
-            moved = self._program(
-                DATA, logical[part], kept, [data or b"" for data in datas], "moved data"
-            )
+            joined = b"".join(data or self._nothing for data in datas)
+            moved = self._program(DATA, logical[part], kept, joined, "moved data")
             self.moved_pages += moved
             done += moved
         for at in np.flatnonzero(numbers <= FIRST_MAP).tolist():

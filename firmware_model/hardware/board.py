@@ -61,7 +61,7 @@ class Board:
     ) -> "Board":
         """Return a new board that is kept nowhere."""
         supply, clock = Supply(), Clock()
-        cells = MemoryCells()
+        cells = MemoryCells(geometry.page_bytes)
         for block in bad_blocks:
             cells.set_state(block, BlockState(is_bad=True))
         return cls(

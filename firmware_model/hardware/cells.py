@@ -7,12 +7,13 @@ with flipped bits - is kept as the raw bits themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-# Pages that are programmed together share one buffer, and go together when their block is erased.
-Data = bytes | memoryview
+ERASED: Final = b"\xff"
+RECORD_BYTES: Final = 32  # of the spare area, for the firmware
 
 
 class RawPage(NamedTuple):
@@ -37,6 +38,9 @@ class BlockState:
 class Cells(Protocol):
     """The array. Blocks and pages are counted from 0; pages of a block are appended in order."""
 
+    @property
+    def page_bytes(self) -> int: ...
+
     def blocks(self) -> Iterator[int]:
         """Give the blocks that are not as they left the factory."""
         ...
@@ -49,16 +53,16 @@ class Cells(Protocol):
         """Return how many pages are programmed since the block was erased."""
         ...
 
-    def data(self, block: int, first: int, count: int) -> Sequence[Data]:
-        """Return the data of programmed pages as it was programmed, which may be shorter."""
+    def data(self, block: int, first: int, count: int) -> bytes:
+        """Return the data of pages, one behind the other; an erased one is all FFh."""
         ...
 
     def records(self, block: int) -> bytes:
         """Return the records of all programmed pages, one behind the other."""
         ...
 
-    def append(self, block: int, datas: Sequence[Data], records: bytes) -> None:
-        """Program pages, their records one behind the other."""
+    def append(self, block: int, data: bytes, records: bytes) -> None:
+        """Program as many pages as there are records of 32 bytes; FFh fills up the last one."""
         ...
 
     def raw(self, block: int) -> dict[int, RawPage]:
@@ -76,23 +80,33 @@ class Cells(Protocol):
 
 @dataclass(slots=True)
 class Block:
-    """One block in memory."""
+    """One block in memory: what was programmed together stays one buffer."""
 
     state: BlockState = field(default_factory=BlockState)
-    datas: list[Data] = field(default_factory=list)
+    runs: list[bytes] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)  # the first page of each run
     records: bytearray = field(default_factory=bytearray)
     raw: dict[int, RawPage] = field(default_factory=dict)
 
+    @property
+    def page_count(self) -> int:
+        return len(self.records) // RECORD_BYTES
+
     def copy(self) -> Block:
         return replace(
-            self, datas=self.datas.copy(), records=self.records.copy(), raw=self.raw.copy()
+            self,
+            runs=self.runs.copy(),
+            starts=self.starts.copy(),
+            records=self.records.copy(),
+            raw=self.raw.copy(),
         )
 
 
 class MemoryCells:
     """Cells in a dict of the blocks that were ever used."""
 
-    def __init__(self, blocks: dict[int, Block] | None = None) -> None:
+    def __init__(self, page_bytes: int, blocks: dict[int, Block] | None = None) -> None:
+        self.page_bytes = page_bytes
         self._blocks = {} if blocks is None else blocks
 
     def blocks(self) -> Iterator[int]:
@@ -107,17 +121,31 @@ class MemoryCells:
 
     def page_count(self, block: int) -> int:
         found = self._blocks.get(block)
-        return 0 if found is None else len(found.datas)
+        return 0 if found is None else found.page_count
 
-    def data(self, block: int, first: int, count: int) -> Sequence[Data]:
-        return self._blocks.get(block, _UNUSED).datas[first : first + count]
+    def data(self, block: int, first: int, count: int) -> bytes:
+        found, size = self._blocks.get(block, _UNUSED), self.page_bytes
+        if not found.runs:
+            return ERASED * count * size
+        at = bisect_right(found.starts, first) - 1
+        begin = (first - found.starts[at]) * size
+        end, run = begin + count * size, found.runs[at]
+        if end <= len(run):
+            return run[begin:end]
+        runs = found.runs[at : bisect_left(found.starts, first + count)]
+        return b"".join(map(self._filled, runs))[begin:end].ljust(end - begin, ERASED)
+
+    def _filled(self, run: bytes) -> bytes:
+        pages = max(-(-len(run) // self.page_bytes), 1)
+        return run.ljust(pages * self.page_bytes, ERASED)
 
     def records(self, block: int) -> bytes:
         return bytes(self._blocks.get(block, _UNUSED).records)
 
-    def append(self, block: int, datas: Sequence[Data], records: bytes) -> None:
+    def append(self, block: int, data: bytes, records: bytes) -> None:
         found = self._at(block)
-        found.datas.extend(datas)
+        found.starts.append(found.page_count)
+        found.runs.append(data)
         found.records += records
 
     def raw(self, block: int) -> dict[int, RawPage]:
@@ -135,7 +163,8 @@ class MemoryCells:
     __hash__ = None  # type: ignore[assignment]
 
     def copy(self) -> MemoryCells:
-        return MemoryCells({number: block.copy() for number, block in self._blocks.items()})
+        blocks = {number: block.copy() for number, block in self._blocks.items()}
+        return MemoryCells(self.page_bytes, blocks)
 
     def _at(self, block: int) -> Block:
         found = self._blocks.get(block)
@@ -151,11 +180,12 @@ def copied(cells: Cells) -> MemoryCells:
     """Return the same cells in memory."""
     if isinstance(cells, MemoryCells):
         return cells.copy()
-    other = MemoryCells()
+    other = MemoryCells(cells.page_bytes)
     for block in cells.blocks():
-        datas = cells.data(block, 0, cells.page_count(block))
         other.set_state(block, cells.state(block))
-        other.append(block, datas, cells.records(block))
+        count = cells.page_count(block)
+        if count:
+            other.append(block, cells.data(block, 0, count), cells.records(block))
         for index, raw in cells.raw(block).items():
             other.set_raw(block, index, raw)
     return other

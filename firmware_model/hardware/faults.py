@@ -6,11 +6,12 @@ from functools import partial
 from typing import Any, Final
 
 from firmware_model.hardware.attempt_counter import ElementCells
+from firmware_model.hardware.cells import RECORD_BYTES
 from firmware_model.hardware.ecc import MARK_BYTES, SECTOR_BYTES
 from firmware_model.hardware.element_state import ElementState
 from firmware_model.hardware.embedded_element import EmbeddedElement
 from firmware_model.hardware.entropy import NoiseSource
-from firmware_model.hardware.nand import RECORD_BYTES, Nand
+from firmware_model.hardware.nand import Nand
 from firmware_model.hardware.secure_element import ElementError, SecureElement
 
 SPREAD: Final = 131  # bits from one flip to the next; odd, so that no bit comes twice

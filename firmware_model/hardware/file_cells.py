@@ -1,15 +1,15 @@
 """Flash cells in FILE.sed: what counts is checked whenever it is read, and written last."""
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from firmware_model.hardware.cells import BlockState, Data, RawPage
-from firmware_model.hardware.nand import ERASED, RECORD_BYTES, Geometry
+from firmware_model.hardware.cells import ERASED, RECORD_BYTES, BlockState, RawPage
+from firmware_model.hardware.nand import Geometry
 from firmware_model.hardware.sedfile_layout import (
     BLOCK_ENTRY_BYTES,
     CLEAN,
@@ -50,6 +50,7 @@ class FileCells:
     def __init__(self, store: Store, geometry: Geometry) -> None:
         self._store = store
         self._geometry = geometry
+        self.page_bytes = geometry.page_bytes
         self._places = BlockPlaces(geometry)
         self._loaded: dict[int, _Block] = {}
         self._states: dict[int, BlockState] = {}
@@ -78,40 +79,38 @@ class FileCells:
         """Return how many pages are programmed since the block was erased."""
         return self._at(block).count if block in self._states else 0
 
-    def data(self, block: int, first: int, count: int) -> Sequence[bytes]:
-        """Return the data of programmed pages."""
-        found = self._at(block)
-        count = max(min(count, found.count - first), 0)
-        size = self._geometry.page_bytes
-        stored = self._store.read(self._places.data(block, first), count * size)
-        pages = [stored[at : at + size] for at in range(0, count * size, size)]
-        sums = found.table["data_crc"][first : first + count].tolist()
+    def data(self, block: int, first: int, count: int) -> bytes:
+        """Return the data of pages, one behind the other; an erased one is all FFh."""
+        found, size = self._at(block), self.page_bytes
+        programmed = max(min(count, found.count - first), 0)
+        stored = self._store.read(self._places.data(block, first), programmed * size)
+        sums = found.table["data_crc"][first : first + programmed].tolist()
+        pages = memoryview(stored)
         for at, right in enumerate(sums):
-            if first + at in found.raw:
-                pages[at] = found.raw[first + at].data
-            elif zlib.crc32(pages[at]) != right:
+            is_raw = first + at in found.raw
+            if not is_raw and zlib.crc32(pages[at * size : (at + 1) * size]) != right:
                 raise self._damage(block, first + at)
-        return pages
+        return stored.ljust(count * size, ERASED)
 
     def records(self, block: int) -> bytes:
         """Return the records of all programmed pages, one behind the other."""
         found = self._at(block)
         return found.table["record"][: found.count].tobytes()
 
-    def append(self, block: int, datas: Sequence[Data], records: bytes) -> None:
+    def append(self, block: int, data: bytes, records: bytes) -> None:
         """Program pages: their bytes first, and only then the tables say so."""
-        if not datas:
-            return
-        size = self._geometry.page_bytes
-        pages = [data if len(data) == size else bytes(data).ljust(size, ERASED) for data in datas]
+        count, size = len(records) // RECORD_BYTES, self.page_bytes
+        if len(data) < count * size:
+            data = data.ljust(count * size, ERASED)
+        pages = memoryview(data)
         found, state = self._at(block), self.state(block)
-        first, end = found.count, found.count + len(pages)
-        self._store.write(self._places.data(block, first), b"".join(pages))
+        first, end = found.count, found.count + count
+        self._store.write(self._places.data(block, first), data)
         rows = found.table[first:end]
         rows["kind"], rows["reads_left"], rows["erases"] = CLEAN, 0, state.erase_count
         rows["page"] = np.arange(first, end) + block * self._geometry.block_pages
         rows["record"] = np.frombuffer(records, f"V{RECORD_BYTES}")
-        rows["data_crc"] = [zlib.crc32(page) for page in pages]
+        rows["data_crc"] = [zlib.crc32(pages[at : at + size]) for at in range(0, len(data), size)]
         rows["spare_crc"] = rows["slot"] = 0
         if block not in self._states:
             self.set_state(block, state)

@@ -17,14 +17,19 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from firmware_model.hardware.cells import BlockState, Cells, Data, RawPage, copied
+from firmware_model.hardware.cells import (
+    ERASED,
+    RECORD_BYTES,
+    BlockState,
+    Cells,
+    RawPage,
+    copied,
+)
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.ecc import PageCode
 from firmware_model.hardware.endurance import Endurance, flipped, noise
 from firmware_model.hardware.supply import Supply, Torn
 
-ERASED: Final = b"\xff"
-RECORD_BYTES: Final = 32  # of the spare area, for the firmware
 NO_RECORD: Final = bytes(RECORD_BYTES)  # what an unreadable record reads as
 
 
@@ -92,13 +97,7 @@ class Nand:
         is_calm = is_calm and self._clock.now_us - state.programmed_at_us < self.endurance.calm_us
         if not is_calm or self.cells.raw(block):
             return self._read_closely(block, index, count)
-        data = b"".join(self.cells.data(block, index, count))
-        page_bytes = self.geometry.page_bytes
-        if len(data) == count * page_bytes:
-            return data
-        pages = self.cells.data(block, index, count)
-        filled = b"".join(bytes(each).ljust(page_bytes, ERASED) for each in pages)
-        return filled.ljust(count * page_bytes, ERASED)
+        return self.cells.data(block, index, count)
 
     def records(self, block: int) -> npt.NDArray[np.uint8]:
         """Return the records of a block's programmed pages, (n, 32); an unreadable one is zeros."""
@@ -152,32 +151,36 @@ class Nand:
 
     # --- writing --------------------------------------------------------------------------------
 
-    def program(self, page: int, datas: Sequence[Data], records: bytes, purpose: str) -> int:
+    def program(self, page: int, data: bytes, records: bytes, purpose: str) -> int:
         """Program the next erased pages of a block, each one durable step; return how many.
 
-        Fewer than given means that the next one failed, and the block has gone bad. Data may be
-        shorter than the page, which is filled with FFh; records are 32 bytes each.
+        Fewer than there are records, of 32 bytes, means that the next page failed, and the block
+        has gone bad. The last page may be given in part, and is filled with FFh.
         """
-        block, index = self._place(page, len(datas))
+        count, rest = divmod(len(records), RECORD_BYTES)
+        block, index = self._place(page, count)
         state = self.cells.state(block)
         if index != self.cells.page_count(block) or state.is_bad:
             raise NandError(f"page {page}: block {block} is programmed in order, and once")
-        is_longer = max(map(len, datas)) > self.geometry.page_bytes
-        if is_longer or len(records) != len(datas) * RECORD_BYTES:
-            raise NandError("data longer than a page, or a record that has not 32 bytes")
+        page_bytes = self.geometry.page_bytes
+        if rest or not 0 <= count * page_bytes - len(data) <= page_bytes:
+            raise NandError(f"{len(data)} bytes are not the data of {count} pages")
         name = f"program {purpose}"
-        wanted = 1 if block in self._failing else len(datas)
+        wanted = 1 if block in self._failing else count
         happening = self._supply.announce(name, wanted)
         self._charge(self._timing.page_program_us, happening)
         if happening and not index:
             state = replace(state, programmed_at_us=self._clock.now_us)
             self.cells.set_state(block, state)
-        self.cells.append(block, datas[:happening], records[: happening * RECORD_BYTES])
+        if happening:
+            done = data[: happening * page_bytes]
+            self.cells.append(block, done, records[: happening * RECORD_BYTES])
         if state.is_weak:
             self._weaken(block, index, happening)
         if happening < wanted:
+            torn = data[happening * page_bytes : (happening + 1) * page_bytes]
             record = records[happening * RECORD_BYTES : (happening + 1) * RECORD_BYTES]
-            self._tear_program(block, bytes(datas[happening]), record)
+            self._tear_program(block, torn, record)
             raise self._supply.failure(name)
         if block in self._failing:
             self.cells.set_raw(block, index, self._noise(block, index))
@@ -238,9 +241,9 @@ class Nand:
         for block in self.cells.blocks():
             count, joined = self.cells.page_count(block), self.cells.records(block)
             raws = self.cells.raw(block)
-            for index, data in enumerate(self.cells.data(block, 0, count)):
+            for index, data in enumerate(self._datas(block, count)):
                 record = joined[index * RECORD_BYTES : (index + 1) * RECORD_BYTES]
-                data, record, _ = raws.get(index, RawPage(bytes(data), record))
+                data, record, _ = raws.get(index, RawPage(data, record))
                 yield block * self._pages + index, data, record
 
     def raw_pages(self) -> Iterator[tuple[int, bytes, bytes]]:
@@ -251,7 +254,7 @@ class Nand:
         page_bytes = self.geometry.page_bytes
         for block in self.cells.blocks():
             count, is_bad = self.cells.page_count(block), self.cells.state(block).is_bad
-            datas = [bytes(d).ljust(page_bytes, ERASED) for d in self.cells.data(block, 0, count)]
+            datas = self._datas(block, count)
             spares = self._spares(datas, self.cells.records(block))
             raws = self.cells.raw(block)
             if is_bad and not count:
@@ -322,8 +325,11 @@ class Nand:
         return RawPage(data, self._spares([data], records)[0])
 
     def _data(self, block: int, index: int) -> bytes:
-        data = bytes(self.cells.data(block, index, 1)[0])
-        return data.ljust(self.geometry.page_bytes, ERASED)
+        return self.cells.data(block, index, 1)
+
+    def _datas(self, block: int, count: int) -> list[bytes]:
+        data, size = self.cells.data(block, 0, count), self.geometry.page_bytes
+        return [data[at : at + size] for at in range(0, count * size, size)]
 
     def _spares(self, datas: Sequence[bytes], records: bytes) -> list[bytes]:
         if not datas:
@@ -347,7 +353,7 @@ class Nand:
         if torn is None:
             return
         index = self.cells.page_count(block)
-        self.cells.append(block, [data], record)
+        self.cells.append(block, data, record)
         if torn is Torn.WEAK:
             self._weaken(block, index, 1)
         else:

@@ -24,13 +24,13 @@ from typing import ClassVar, Final, Self
 
 import numpy as np
 
-from firmware_model.hardware.cells import BlockState
+from firmware_model.hardware.cells import RECORD_BYTES, BlockState
 from firmware_model.hardware.element_state import (
     ENCODED_BYTES,
     ElementState,
     ElementStateError,
 )
-from firmware_model.hardware.nand import RECORD_BYTES, Geometry
+from firmware_model.hardware.nand import Geometry
 
 VERSION: Final = 2
 PROFILE_BYTES_MAX: Final = 60 * 1024

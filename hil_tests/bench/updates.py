@@ -85,11 +85,11 @@ def _overwrite_version(board: Board, image: bytes) -> None:
     for page, data, _ in list(nand.contents()):
         if data and image.startswith(data):
             block, index = divmod(page, nand.geometry.block_pages)
-            datas = list(cells.data(block, 0, cells.page_count(block)))
-            datas[index] = with_version(data, TAMPERED)
-            records = cells.records(block)
+            before, records = cells.data(block, 0, cells.page_count(block)), cells.records(block)
+            at = index * cells.page_bytes
+            changed = with_version(data, TAMPERED)
             cells.erase(block, cells.state(block))
-            cells.append(block, datas, records)
+            cells.append(block, before[:at] + changed + before[at + len(data) :], records)
 
 
 def judge(bench: Bench, step: Step, status: Status) -> None:
