@@ -246,26 +246,21 @@ class Translation:
             return
         if not self._sequence % LEVEL_EVERY:
             self._level()
-        while not self._left and np.count_nonzero(self._free()) < FREE_BLOCKS:
+        while not self._left and np.count_nonzero(self._good(self._valid_in == 0)) < FREE_BLOCKS:
             self._collect(self._least_valid())
         if not self._left:
             self._begin()
 
-    def _free(self) -> npt.NDArray[np.bool_]:
-        free: npt.NDArray[np.bool_] = (self._valid_in == 0) & ~self._is_bad
+    def _good(self, blocks: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return those of the blocks that are neither bad nor being filled."""
+        blocks &= ~self._is_bad
         if self._open >= 0 and self._left:
-            free[self._open - self._first_block] = False
-        return free
-
-    def _collectable(self) -> npt.NDArray[np.bool_]:
-        used: npt.NDArray[np.bool_] = (self._valid_in > 0) & ~self._is_bad
-        if self._open >= 0 and self._left:
-            used[self._open - self._first_block] = False
-        return used
+            blocks[self._open - self._first_block] = False
+        return blocks
 
     def _least_valid(self) -> int:
         """Return the block that costs the least to collect."""
-        counts = np.where(self._collectable(), self._valid_in, _KEPT_OUT)
+        counts = np.where(self._good(self._valid_in > 0), self._valid_in, _KEPT_OUT)
         victim = int(counts.argmin())
         if counts[victim] >= self._block_pages:
             raise WornOut("too few good blocks are left")
@@ -273,9 +268,9 @@ class Translation:
 
     def _level(self) -> None:
         """Move what has lain still off a block that is far less worn than others."""
-        erases = np.where(self._collectable(), self._erases, _KEPT_OUT)
+        erases = np.where(self._good(self._valid_in > 0), self._erases, _KEPT_OUT)
         coldest = int(erases.argmin())
-        if self._erases.max() - erases[coldest] > WEAR_SPREAD and self._free().any():
+        if self._erases.max() - erases[coldest] > WEAR_SPREAD and self._good(self._valid_in == 0).any():
             self._collect(coldest + self._first_block)
 
     def _collect(self, block: int) -> None:
@@ -308,10 +303,10 @@ class Translation:
     def _begin(self) -> None:
         """Erase the least worn free block, and fill it from now on."""
         while True:
-            free = self._free()
-            if not free.any():
+            free = np.flatnonzero(self._good(self._valid_in == 0))
+            if not len(free):
                 raise WornOut("no good block is left")
-            at = int(np.where(free, self._erases, _KEPT_OUT).argmin())
+            at = int(free[self._erases[free].argmin()])
             block = at + self._first_block
             is_erased = self._nand.erase(block, "data block")
             self._erases[at] += 1

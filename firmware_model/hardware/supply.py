@@ -6,6 +6,9 @@ an effect, the part concerned leaves what `torn` says of it.
 """
 
 from enum import StrEnum
+from typing import Final
+
+NAMED: Final = 1 << 16  # effects whose names are kept: no drive remembers all that it ever did
 
 
 class Torn(StrEnum):
@@ -29,8 +32,9 @@ class Supply:
 
     def __init__(self) -> None:
         self.is_on = True
-        self.names: list[str] = []  # effects since `begin`, in order
+        self.count = 0  # of effects since `begin`
         self.cut_name: str | None = None  # the effect that a cut since `begin` prevented
+        self._names: list[str] = []
         self._left: int | None = None  # effects that still happen before the cut
         self._torn: Torn | None = None
 
@@ -53,12 +57,21 @@ class Supply:
             self._left -= happening
             if happening < count:
                 self.is_on, self._left, self.cut_name = False, None, name
-        self.names.extend([name] * happening)
+        self.count += happening
+        if self.count <= NAMED:
+            self._names.extend([name] * happening)
         return happening
+
+    @property
+    def names(self) -> list[str]:
+        """The effects since `begin`, in order; raises ValueError where they are too many."""
+        if self.count > NAMED:
+            raise ValueError(f"{self.count} effects happened, and only {NAMED} are kept by name")
+        return self._names
 
     def failure(self, name: str) -> PowerCut:
         """Return what to raise instead of the effect `name`, once supply has failed."""
-        return PowerCut(len(self.names) + 1, name)
+        return PowerCut(self.count + 1, name)
 
     def take_torn(self) -> Torn | None:
         """Return, once, what the cut that has just happened leaves of the effect it fell into."""
@@ -67,7 +80,7 @@ class Supply:
 
     def begin(self) -> None:
         """Count and name steps from here."""
-        self.names = []
+        self.count, self._names = 0, []
         self.cut_name = None
 
     def cut_at(self, number: int | None, torn: Torn | None = None) -> None:
