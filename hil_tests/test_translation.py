@@ -41,7 +41,7 @@ def page(number: int) -> bytes:
 
 def held(translation: Translation) -> dict[int, bytes]:
     stored = {lp: translation.read(lp, 1) for lp in range(PAGES)}
-    return {lp: found.data for lp, found in stored.items() if found.valid != [0]}
+    return {lp: bytes(found.data) for lp, found in stored.items() if found.valid != [0]}
 
 
 @settings(max_examples=60)

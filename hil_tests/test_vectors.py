@@ -6,6 +6,7 @@ import pytest
 
 from firmware_model.firmware import crypto
 from firmware_model.firmware.self_test import ANSWERS, known_answer_tests, xts_answers
+from firmware_model.hardware.cells import Data
 from hil_tests.vectors import FileTally, manifest, opens_to, run_vectors, tally_files, xts_verdict
 
 KEK = bytes(range(32))
@@ -21,7 +22,7 @@ class PlainSectors:
     def encrypt(self, lba: int, data: bytes) -> bytes:
         return data
 
-    def decrypt(self, lba: int, data: bytes) -> bytes:
+    def decrypt(self, lba: int, data: Data) -> Data:
         return data
 
 

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB
 from firmware_model.defects.defect import Defect
 from firmware_model.firmware.sector_cipher import SECTOR_BYTES, SectorCipher, XtsSectors
 from firmware_model.firmware.volume import Volume
+from firmware_model.hardware.cells import Data
 
 PAGE_SECTORS: Final = 8
 
@@ -21,7 +22,7 @@ class _Ecb:
     def encrypt(self, lba: int, data: bytes) -> bytes:
         return self._cipher.encryptor().update(data)
 
-    def decrypt(self, lba: int, data: bytes) -> bytes:
+    def decrypt(self, lba: int, data: Data) -> bytes:
         return self._cipher.decryptor().update(data)
 
 
@@ -33,7 +34,7 @@ class _ConstantIv:
         parts = (data[at : at + SECTOR_BYTES] for at in range(0, len(data), SECTOR_BYTES))
         return b"".join(self._cipher.encryptor().update(part) for part in parts)
 
-    def decrypt(self, lba: int, data: bytes) -> bytes:
+    def decrypt(self, lba: int, data: Data) -> bytes:
         parts = (data[at : at + SECTOR_BYTES] for at in range(0, len(data), SECTOR_BYTES))
         return b"".join(self._cipher.decryptor().update(part) for part in parts)
 
@@ -47,7 +48,7 @@ class _PredictableIv:
             Cipher(self._key, CBC(iv)).encryptor().update(part) for iv, part in _units(lba, data)
         )
 
-    def decrypt(self, lba: int, data: bytes) -> bytes:
+    def decrypt(self, lba: int, data: Data) -> bytes:
         return b"".join(
             Cipher(self._key, CBC(iv)).decryptor().update(part) for iv, part in _units(lba, data)
         )
@@ -59,16 +60,17 @@ class _TweakInPage:
 
     def encrypt(self, lba: int, data: bytes) -> bytes:
         return b"".join(
-            self._sectors.encrypt(iv[0] % PAGE_SECTORS, part) for iv, part in _units(lba, data)
+            self._sectors.encrypt(iv[0] % PAGE_SECTORS, bytes(part))
+            for iv, part in _units(lba, data)
         )
 
-    def decrypt(self, lba: int, data: bytes) -> bytes:
+    def decrypt(self, lba: int, data: Data) -> bytes:
         return b"".join(
             self._sectors.decrypt(iv[0] % PAGE_SECTORS, part) for iv, part in _units(lba, data)
         )
 
 
-def _units(lba: int, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _units(lba: int, data: Data) -> Iterator[tuple[bytes, Data]]:
     """Give each sector behind its address, 16 bytes, least significant first."""
     for at in range(0, len(data), SECTOR_BYTES):
         yield (lba + at // SECTOR_BYTES).to_bytes(16, "little"), data[at : at + SECTOR_BYTES]
@@ -78,7 +80,7 @@ class _Xor:
     def __init__(self, mek: bytes) -> None:
         self._pad = (mek * (SECTOR_BYTES // len(mek)))[:SECTOR_BYTES]
 
-    def encrypt(self, lba: int, data: bytes) -> bytes:
+    def encrypt(self, lba: int, data: Data) -> bytes:
         pad = int.from_bytes(self._pad * (len(data) // SECTOR_BYTES), "big")
         return (int.from_bytes(data, "big") ^ pad).to_bytes(len(data), "big")
 
@@ -86,7 +88,7 @@ class _Xor:
 
 
 class _Nothing:
-    def encrypt(self, lba: int, data: bytes) -> bytes:
+    def encrypt(self, lba: int, data: Data) -> Data:
         return data
 
     decrypt = encrypt

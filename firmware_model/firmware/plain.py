@@ -8,6 +8,7 @@ from firmware_model.firmware.policy import Policy
 from firmware_model.firmware.translation import Translation
 from firmware_model.firmware.volume import Volume
 from firmware_model.hardware.board import Board
+from firmware_model.hardware.cells import Data
 from firmware_model.wire.function import BusEvent
 from firmware_model.wire.native import State
 from firmware_model.wire.sense import INVALID_FIELD_IN_CDB, INVALID_OPCODE, Sense
@@ -20,7 +21,7 @@ class NoCipher:
     def encrypt(self, lba: int, data: bytes) -> bytes:
         return data
 
-    def decrypt(self, lba: int, data: bytes) -> bytes:
+    def decrypt(self, lba: int, data: Data) -> Data:
         return data
 
 

@@ -5,6 +5,7 @@ request takes one call of OpenSSL for all its tweaks and one for all its blocks;
 between the two are made here, all at once.
 """
 
+from collections.abc import Callable
 from math import prod
 from typing import Final, Protocol, TypeAlias
 
@@ -13,6 +14,8 @@ import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB, XTS
+
+from firmware_model.hardware.cells import Data
 
 SECTOR_BYTES: Final = 512
 MEK_BYTES: Final = 64
@@ -51,11 +54,14 @@ _FIVE: Final = np.uint64(5)
 
 
 class SectorCipher(Protocol):
-    """What keeps sectors secret: whole sectors in, as many out, the first of them at `lba`."""
+    """What keeps sectors secret: whole sectors in, as many out, the first of them at `lba`.
 
-    def encrypt(self, lba: int, data: bytes) -> bytes: ...
+    Ciphertext is stored as it is given and comes back as bytes or as a view of them.
+    """
 
-    def decrypt(self, lba: int, data: bytes) -> bytes: ...
+    def encrypt(self, lba: int, data: bytes) -> Data: ...
+
+    def decrypt(self, lba: int, data: Data) -> Data: ...
 
 
 class XtsSectors:
@@ -78,7 +84,7 @@ class XtsSectors:
         self._tweaks = Cipher(AES(mek[32:]), ECB()).encryptor()
         self._scratch: dict[int, _Scratch] = {}
 
-    def encrypt(self, lba: int, data: bytes) -> bytes:
+    def encrypt(self, lba: int, data: bytes) -> Data:
         """Return the ciphertext of whole sectors, the first of which is at `lba`.
 
         Raises ValueError for a part of a sector and for an LBA outside 64 bits.
@@ -88,10 +94,23 @@ class XtsSectors:
             return self._one_by_one(lba, data)
         last = self._one_by_one(lba + count - 1, data[-SECTOR_BYTES:])
         while True:
-            cipher = self._masked(self._encipher, lba, data, count)
+            cipher = self._many(lba, data, count, self._encrypt_at_once)
             # The other way to the last sector tells if any step was left out: each is for all.
-            if cipher.endswith(last):
+            if cipher[-SECTOR_BYTES:] == last:
                 return cipher
+
+    def decrypt(self, lba: int, data: Data) -> Data:
+        """Return the plaintext of whole sectors; raises as `encrypt` does.
+
+        Any bytes decipher to something: XTS does not tell whether they were altered.
+        """
+        count = _sector_count(lba, data)
+        if count > _FEW:
+            return self._many(lba, data, count, self._decrypt_at_once)
+        return b"".join(
+            Cipher(self._whole, XTS(tweak)).decryptor().update(sector)
+            for tweak, sector in _units(lba, data)
+        )
 
     def _one_by_one(self, lba: int, data: bytes) -> bytes:
         return b"".join(
@@ -99,37 +118,32 @@ class XtsSectors:
             for tweak, sector in _units(lba, data)
         )
 
-    def decrypt(self, lba: int, data: bytes) -> bytes:
-        """Return the plaintext of whole sectors; raises as `encrypt` does.
-
-        Any bytes decipher to something: XTS does not tell whether they were altered.
-        """
-        count = _sector_count(lba, data)
-        if count > _FEW:
-            return self._masked(self._decipher, lba, data, count)
+    def _many(
+        self, lba: int, data: Data, count: int, run: Callable[[int, Data, int], Data]
+    ) -> Data:
+        """Run sectors, no more than `_AT_ONCE` of them in a call."""
+        if count <= _AT_ONCE:
+            return run(lba, data, count)
+        step = _AT_ONCE * SECTOR_BYTES
+        pieces = (data[at : at + step] for at in range(0, len(data), step))
         return b"".join(
-            Cipher(self._whole, XTS(tweak)).decryptor().update(sector)
-            for tweak, sector in _units(lba, data)
+            run(lba + index * _AT_ONCE, piece, len(piece) // SECTOR_BYTES)
+            for index, piece in enumerate(pieces)
         )
 
-    def _masked(self, blocks: CipherContext, lba: int, data: bytes, count: int) -> bytes:
-        if count > _AT_ONCE:
-            step = _AT_ONCE * SECTOR_BYTES
-            return b"".join(
-                self._masked(
-                    blocks,
-                    lba + offset // SECTOR_BYTES,
-                    data[offset : offset + step],
-                    min(_AT_ONCE, count - offset // SECTOR_BYTES),
-                )
-                for offset in range(0, len(data), step)
-            )
+    def _encrypt_at_once(self, lba: int, data: Data, count: int) -> Data:
+        return self._scratch_of(count).encrypt(self._tweaks, self._encipher, lba, data)
+
+    def _decrypt_at_once(self, lba: int, data: Data, count: int) -> Data:
+        return self._scratch_of(count).decrypt(self._tweaks, self._decipher, lba, data)
+
+    def _scratch_of(self, count: int) -> "_Scratch":
         scratch = self._scratch.get(count)
         if scratch is None:
             if len(self._scratch) == _LENGTHS_KEPT:
                 self._scratch.clear()
             scratch = self._scratch[count] = _Scratch(count)
-        return scratch.run(self._tweaks, blocks, lba, data)
+        return scratch
 
 
 class _Scratch:
@@ -162,8 +176,6 @@ class _Scratch:
         self._right = _RIGHT[:count]
         self._low = _words(count, _BLOCKS)
         self._high = _words(count, _BLOCKS)
-        self._carry = _words(count, _BLOCKS)
-        self._spill = _words(count, _BLOCKS)
         mask = _words(count, _BLOCKS, 2)
         self._low_mask, self._high_mask = mask[:, :, 0], mask[:, :, 1]
         self._mask = mask.reshape(-1)
@@ -171,15 +183,32 @@ class _Scratch:
         self._buffer = _room(size + 16)
         self._data = self._buffer[:size]
         self._words = np.frombuffer(self._data, _WORD)
+        # Free while masks are made: the less memory is used in turn, the more stays in the cache.
+        self._carry, self._spill = self._words.reshape(2, count, _BLOCKS)
 
-    def run(self, tweaks: CipherContext, blocks: CipherContext, lba: int, data: bytes) -> bytes:
-        """Return `data` through XTS: mask, one pass of AES, the same mask (SP 800-38E)."""
-        self._make_masks(tweaks, lba)
-        words, mask = self._words, self._mask
-        np.bitwise_xor(np.frombuffer(data, _WORD), mask, out=words)
+    def encrypt(self, tweaks: CipherContext, blocks: CipherContext, lba: int, data: Data) -> Data:
+        """Return `data` through XTS: mask, one pass of AES, the same mask (SP 800-38E).
+
+        Ciphertext is kept, so its memory is new and in no cache: AES, which has the time to wait
+        for it, writes straight into it.
+        """
+        self._mask_into_words(tweaks, lba, data)
+        new = np.empty(len(self._words) + 2, _WORD)
+        blocks.update_into(self._data, new.data.cast("B"))
+        cipher = new[:-2]
+        np.bitwise_xor(cipher, self._mask, out=cipher)
+        return cipher.data.cast("B").toreadonly()
+
+    def decrypt(self, tweaks: CipherContext, blocks: CipherContext, lba: int, data: Data) -> bytes:
+        """Return `data` back through XTS, which is the same but for the direction of AES."""
+        self._mask_into_words(tweaks, lba, data)
         blocks.update_into(self._data, self._buffer)
-        np.bitwise_xor(words, mask, out=words)
-        return words.tobytes()
+        np.bitwise_xor(self._words, self._mask, out=self._words)
+        return self._words.tobytes()
+
+    def _mask_into_words(self, tweaks: CipherContext, lba: int, data: Data) -> None:
+        self._make_masks(tweaks, lba)
+        np.bitwise_xor(np.frombuffer(data, _WORD), self._mask, out=self._words)
 
     def _make_masks(self, tweaks: CipherContext, lba: int) -> None:
         """Fill in T * x^j for block j = 0..31 of each sector, T being its enciphered LBA.
@@ -207,7 +236,7 @@ class _Scratch:
         np.bitwise_xor(low, carry, out=self._low_mask)
 
 
-def _sector_count(lba: int, data: bytes) -> int:
+def _sector_count(lba: int, data: Data) -> int:
     count, rest = divmod(len(data), SECTOR_BYTES)
     if rest:
         raise ValueError(f"{len(data)} bytes are not whole sectors of {SECTOR_BYTES}")
@@ -216,7 +245,7 @@ def _sector_count(lba: int, data: bytes) -> int:
     return count
 
 
-def _units(lba: int, data: bytes) -> list[tuple[bytes, bytes]]:
+def _units(lba: int, data: Data) -> list[tuple[bytes, Data]]:
     """Return tweak and bytes of each sector."""
     return [
         (

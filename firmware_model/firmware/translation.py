@@ -28,6 +28,7 @@ import numpy.typing as npt
 from firmware_model.firmware.medium import Unreadable, WornOut
 from firmware_model.firmware.mounting import DATA, FIRST_MAP, MAP, NEWEST, NOTHING, RECORD, Mount
 from firmware_model.firmware.page_map import PAGE_SHIFT, VALID, Entries, PageMap
+from firmware_model.hardware.cells import Data
 from firmware_model.hardware.nand import Nand
 
 FREE_BLOCKS: Final = 3  # kept for collection: one to fill, one for what moves, one that goes bad
@@ -41,7 +42,7 @@ _KEPT_OUT: Final = 1 << 30  # more than any count
 class Stored:
     """What logical pages hold: ciphertext, and which of each page's sectors were ever written."""
 
-    data: bytes
+    data: Data
     valid: list[int]
 
 
@@ -93,7 +94,7 @@ class Translation:
         """
         entries = self._map.get(first, count).tolist()
         self._refuse_doubtful(entries)
-        parts: list[bytes] = []
+        parts: list[Data] = []
         at = 0
         while at < count:
             page = (entries[at] >> PAGE_SHIFT) - 1
@@ -112,22 +113,22 @@ class Translation:
         self._refresh()
         return Stored(data, [entry & VALID for entry in entries])
 
-    def write(self, first: int, data: bytes, valid: int, purpose: str = "data") -> None:
+    def write(self, first: int, data: Data, valid: int, purpose: str = "data") -> None:
         """Replace logical pages as a whole: they are durable when this returns. Raises WornOut."""
         page_bytes = self._nand.geometry.page_bytes
         count = -(-len(data) // page_bytes)
         if not 0 <= first <= first + count <= self.logical_pages:
             raise ValueError(f"there is no logical page {first + count - 1}")
         self._refuse_to_hide()
+        view = memoryview(data)
         numbers = np.arange(first, first + count, dtype=np.int64)
-        valids = np.full(count, valid, np.int64)
         done = 0
         while done < count:
             self._make_room()
             end = min(done + self._left, count)
             part = slice(done, end)
-            piece = data[done * page_bytes : end * page_bytes]
-            written = self._program(DATA, numbers[part], valids[part], piece, purpose, True)
+            piece = view[done * page_bytes : end * page_bytes]
+            written = self._program(DATA, numbers[part], valid, piece, purpose, True)
             self.host_pages += written
             done += written
 
@@ -176,8 +177,8 @@ class Translation:
         self,
         kind: int,
         numbers: Entries,
-        valids: Entries,
-        data: bytes,
+        valids: Entries | int,
+        data: Data,
         purpose: str,
         is_run: bool = False,  # whether the numbers follow each other
     ) -> int:
@@ -197,7 +198,8 @@ class Translation:
         elif done:
             self._numbers[block][index : index + done] = numbers[:done]
             pages = np.arange(first + 1, first + 1 + done)
-            self._enter(numbers[:done], (pages << PAGE_SHIFT) | valids[:done], is_run)
+            kept = valids if isinstance(valids, int) else valids[:done]
+            self._enter(numbers[:done], (pages << PAGE_SHIFT) | kept, is_run)
         self._valid_in[block - self._first_block] += done
         if done < len(numbers):
             self._retire(block)
@@ -229,14 +231,14 @@ class Translation:
 
     def _write_map(self, number: int) -> None:
         """Write a page of the map as it is now."""
-        numbers, no_valids = np.array([number]), np.zeros(1, np.int64)
+        numbers = np.array([number])
         first = number * self._map_entries
         count = min(self._map_entries, self.logical_pages - first)
         is_written = 0
         while not is_written:
             self._make_room()
             data = self._map.get(first, count).astype("<i8").tobytes()
-            is_written = self._program(MAP, numbers, no_valids, data, "map")
+            is_written = self._program(MAP, numbers, 0, data, "map")
 
     # --- room -----------------------------------------------------------------------------------
 
@@ -270,7 +272,10 @@ class Translation:
         """Move what has lain still off a block that is far less worn than others."""
         erases = np.where(self._good(self._valid_in > 0), self._erases, _KEPT_OUT)
         coldest = int(erases.argmin())
-        if self._erases.max() - erases[coldest] > WEAR_SPREAD and self._good(self._valid_in == 0).any():
+        if (
+            self._erases.max() - erases[coldest] > WEAR_SPREAD
+            and self._good(self._valid_in == 0).any()
+        ):
             self._collect(coldest + self._first_block)
 
     def _collect(self, block: int) -> None:
@@ -347,8 +352,8 @@ class Translation:
         if self._lost:
             raise WornOut("the record of a page is lost")
 
-    def _fetch(self, page: int, count: int) -> bytes:
-        data = self._nand.read(page, count)
+    def _fetch(self, page: int, count: int) -> Data:
+        data = self._nand.read_run(page, count)
         if data is None:
             raise Unreadable(f"page {page}")
         if self._nand.corrected >= REFRESH_AT:

@@ -4,6 +4,7 @@ from typing import Final
 
 from firmware_model.firmware.sector_cipher import SECTOR_BYTES, SectorCipher
 from firmware_model.firmware.translation import Translation
+from firmware_model.hardware.cells import Data
 
 
 class Volume:
@@ -26,7 +27,7 @@ class Volume:
         begin = skipped * SECTOR_BYTES
         cipher = stored.data[begin : begin + block_count * SECTOR_BYTES]
         if stored.valid.count(self._all) == page_count:
-            return self._cipher.decrypt(lba, cipher)
+            return bytes(self._cipher.decrypt(lba, cipher))
         if not any(stored.valid):
             return bytes(len(cipher))
         plain = bytearray(self._cipher.decrypt(lba, cipher))
@@ -60,13 +61,13 @@ class Volume:
         """Forget blocks: they read as zero from now on, and for good when this returns."""
         self.translation.trim(lba, block_count, self._sectors)
 
-    def _merge(self, page: int, first: int, new: bytes) -> None:
+    def _merge(self, page: int, first: int, new: Data) -> None:
         """Put some sectors into a page; the ciphertext of the others is moved as it is."""
         count = len(new) // SECTOR_BYTES
         begin, end = first * SECTOR_BYTES, (first + count) * SECTOR_BYTES
         old = self.translation.read(page, 1)
         valid = old.valid[0] | ((1 << count) - 1) << first
-        data = old.data[:begin] + new + old.data[end:]
+        data = b"".join((old.data[:begin], new, old.data[end:]))
         self.translation.write(page, data, valid)
 
 

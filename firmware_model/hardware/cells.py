@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Protocol
 
+Data = bytes | memoryview  # read-only, of bytes
 ERASED: Final = b"\xff"
 RECORD_BYTES: Final = 32  # of the spare area, for the firmware
 
@@ -53,7 +54,7 @@ class Cells(Protocol):
         """Return how many pages are programmed since the block was erased."""
         ...
 
-    def data(self, block: int, first: int, count: int) -> bytes:
+    def data(self, block: int, first: int, count: int) -> Data:
         """Return the data of pages, one behind the other; an erased one is all FFh."""
         ...
 
@@ -61,7 +62,7 @@ class Cells(Protocol):
         """Return the records of all programmed pages, one behind the other."""
         ...
 
-    def append(self, block: int, data: bytes, records: bytes) -> None:
+    def append(self, block: int, data: Data, records: bytes) -> None:
         """Program as many pages as there are records of 32 bytes; FFh fills up the last one."""
         ...
 
@@ -83,7 +84,7 @@ class Block:
     """One block in memory: what was programmed together stays one buffer."""
 
     state: BlockState = field(default_factory=BlockState)
-    runs: list[bytes] = field(default_factory=list)
+    runs: list[Data] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)  # the first page of each run
     records: bytearray = field(default_factory=bytearray)
     raw: dict[int, RawPage] = field(default_factory=dict)
@@ -123,7 +124,7 @@ class MemoryCells:
         found = self._blocks.get(block)
         return 0 if found is None else found.page_count
 
-    def data(self, block: int, first: int, count: int) -> bytes:
+    def data(self, block: int, first: int, count: int) -> Data:
         found, size = self._blocks.get(block, _UNUSED), self.page_bytes
         if not found.runs:
             return ERASED * count * size
@@ -131,18 +132,18 @@ class MemoryCells:
         begin = (first - found.starts[at]) * size
         end, run = begin + count * size, found.runs[at]
         if end <= len(run):
-            return run[begin:end]
+            return run if end - begin == len(run) else memoryview(run)[begin:end]
         runs = found.runs[at : bisect_left(found.starts, first + count)]
         return b"".join(map(self._filled, runs))[begin:end].ljust(end - begin, ERASED)
 
-    def _filled(self, run: bytes) -> bytes:
+    def _filled(self, run: Data) -> bytes:
         pages = max(-(-len(run) // self.page_bytes), 1)
-        return run.ljust(pages * self.page_bytes, ERASED)
+        return bytes(run).ljust(pages * self.page_bytes, ERASED)
 
     def records(self, block: int) -> bytes:
         return bytes(self._blocks.get(block, _UNUSED).records)
 
-    def append(self, block: int, data: bytes, records: bytes) -> None:
+    def append(self, block: int, data: Data, records: bytes) -> None:
         found = self._at(block)
         found.starts.append(found.page_count)
         found.runs.append(data)

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from firmware_model.hardware.cells import ERASED, RECORD_BYTES, BlockState, RawPage
+from firmware_model.hardware.cells import ERASED, RECORD_BYTES, BlockState, Data, RawPage
 from firmware_model.hardware.nand import Geometry
 from firmware_model.hardware.sedfile_layout import (
     BLOCK_ENTRY_BYTES,
@@ -30,7 +30,7 @@ class Store(Protocol):
 
     def read(self, at: int, count: int) -> bytes: ...
 
-    def write(self, at: int, data: bytes) -> None: ...
+    def write(self, at: int, data: Data) -> None: ...
 
     def damage(self, what: str) -> Exception: ...
 
@@ -97,11 +97,11 @@ class FileCells:
         found = self._at(block)
         return found.table["record"][: found.count].tobytes()
 
-    def append(self, block: int, data: bytes, records: bytes) -> None:
+    def append(self, block: int, data: Data, records: bytes) -> None:
         """Program pages: their bytes first, and only then the tables say so."""
         count, size = len(records) // RECORD_BYTES, self.page_bytes
         if len(data) < count * size:
-            data = data.ljust(count * size, ERASED)
+            data = bytes(data).ljust(count * size, ERASED)
         pages = memoryview(data)
         found, state = self._at(block), self.state(block)
         first, end = found.count, found.count + count

@@ -22,6 +22,7 @@ from firmware_model.hardware.cells import (
     RECORD_BYTES,
     BlockState,
     Cells,
+    Data,
     RawPage,
     copied,
 )
@@ -88,6 +89,11 @@ class Nand:
 
         An erased page is all FFh. `corrected` tells how close to the limit of the ECC it was.
         """
+        data = self.read_run(page, count)
+        return None if data is None else bytes(data)
+
+    def read_run(self, page: int, count: int) -> Data | None:
+        """Read as `read` does; what was programmed together is not copied."""
         block, index = self._place(page, count)
         self._charge(self._timing.page_read_us, count)
         reads = self._reads[block] = self._reads_of(block) + count
@@ -151,7 +157,7 @@ class Nand:
 
     # --- writing --------------------------------------------------------------------------------
 
-    def program(self, page: int, data: bytes, records: bytes, purpose: str) -> int:
+    def program(self, page: int, data: Data, records: bytes, purpose: str) -> int:
         """Program the next erased pages of a block, each one durable step; return how many.
 
         Fewer than there are records, of 32 bytes, means that the next page failed, and the block
@@ -172,13 +178,15 @@ class Nand:
         if happening and not index:
             state = replace(state, programmed_at_us=self._clock.now_us)
             self.cells.set_state(block, state)
-        if happening:
-            done = data[: happening * page_bytes]
+        if happening == count:
+            self.cells.append(block, data, records)
+        elif happening:
+            done = memoryview(data)[: happening * page_bytes]
             self.cells.append(block, done, records[: happening * RECORD_BYTES])
         if state.is_weak:
             self._weaken(block, index, happening)
         if happening < wanted:
-            torn = data[happening * page_bytes : (happening + 1) * page_bytes]
+            torn = bytes(data[happening * page_bytes : (happening + 1) * page_bytes])
             record = records[happening * RECORD_BYTES : (happening + 1) * RECORD_BYTES]
             self._tear_program(block, torn, record)
             raise self._supply.failure(name)
@@ -325,10 +333,10 @@ class Nand:
         return RawPage(data, self._spares([data], records)[0])
 
     def _data(self, block: int, index: int) -> bytes:
-        return self.cells.data(block, index, 1)
+        return bytes(self.cells.data(block, index, 1))
 
     def _datas(self, block: int, count: int) -> list[bytes]:
-        data, size = self.cells.data(block, 0, count), self.geometry.page_bytes
+        data, size = bytes(self.cells.data(block, 0, count)), self.geometry.page_bytes
         return [data[at : at + size] for at in range(0, count * size, size)]
 
     def _spares(self, datas: Sequence[bytes], records: bytes) -> list[bytes]:

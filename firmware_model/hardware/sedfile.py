@@ -16,6 +16,7 @@ from typing import Final, Self
 
 from firmware_model.hardware.attempt_counter import External
 from firmware_model.hardware.board import Board
+from firmware_model.hardware.cells import Data
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import ElementState
 from firmware_model.hardware.embedded_element import EmbeddedElement
@@ -75,7 +76,7 @@ class Store:
             raise SedFileError(f"{self._path}: truncated: byte {at + len(data)} is missing")
         return data
 
-    def write(self, at: int, data: bytes) -> None:
+    def write(self, at: int, data: Data) -> None:
         """Write all of `data`, which the operating system then has: only it can lose it."""
         try:
             self._raw.seek(at)

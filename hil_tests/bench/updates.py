@@ -89,7 +89,7 @@ def _overwrite_version(board: Board, image: bytes) -> None:
             at = index * cells.page_bytes
             changed = with_version(data, TAMPERED)
             cells.erase(block, cells.state(block))
-            cells.append(block, before[:at] + changed + before[at + len(data) :], records)
+            cells.append(block, bytes(before[:at]) + changed + before[at + len(data) :], records)
 
 
 def judge(bench: Bench, step: Step, status: Status) -> None:
