@@ -153,6 +153,23 @@ def test_trimmed_pages_stay_away_through_mounts_and_collection() -> None:
     assert [seen[lp] for lp in (0, 1, 2, 9, 10, 11)] == [0, 1, 2, 9, 10, 11]
 
 
+@pytest.mark.parametrize("cut", [1, 2])
+def test_cut_trim_brings_back_no_older_copy_of_what_it_was_about_to_discard(cut: int) -> None:
+    flash = Flash()
+    for block in range(2, SHAPE.block_count):  # the first two are the least worn, and used first
+        for _ in range(5):
+            flash.nand.erase(block, "test")
+    translation = flash.mounted()
+    for number, logical_page in enumerate((3, 0, 1, 2, 3, 4, 5, 6)):
+        translation.write(logical_page, page(number), ALL)
+    flash.supply.cut_at(cut)
+    with pytest.raises(PowerCut):  # the trim empties the second block, and makes room for itself
+        translation.trim(3, 4, 1)
+    flash.supply.power_on()
+
+    assert number_at(flash.mounted(), 3) == 4
+
+
 def test_page_of_the_map_that_a_later_one_replaced_may_be_lost() -> None:
     flash = Flash()
     translation = flash.mounted()

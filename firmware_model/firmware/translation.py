@@ -35,6 +35,7 @@ LEVEL_EVERY: Final = 16  # blocks begun between two looks at the wear
 WEAR_SPREAD: Final = 200  # erases between the most and the least worn block, before data moves
 REFRESH_AT: Final = 6  # bits corrected in one codeword: the page moves before more of them flip
 _KEPT_OUT: Final = 1 << 30  # more than any count
+_NONE: Final = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +140,13 @@ class Translation:
         self._refuse_to_hide()
         end = first + count
         pages = self._map.in_use(first // sectors, -(-end // sectors))
-        entries = self._map.at(pages)
         begins = np.clip(first - pages * sectors, 0, sectors)
         ends = np.clip(end - pages * sectors, 0, sectors)
-        kept = entries & ~((1 << ends) - (1 << begins))
-        is_gone = kept & VALID == 0
-        self._leave((entries[is_gone] >> PAGE_SHIFT) - 1)
-        self._map.put(pages, np.where(is_gone, 0, kept))
-        for number in np.unique(pages // self._map_entries).tolist():
-            self._write_map(number)
+        kept = ~((1 << ends) - (1 << begins))
+        bounds = np.flatnonzero(np.diff(pages // self._map_entries)) + 1
+        for some, masks in zip(np.split(pages, bounds), np.split(kept, bounds), strict=True):
+            if len(some):
+                self._write_map(int(some[0]) // self._map_entries, some, masks)
 
     def discard(self, epoch: int) -> None:
         """Forget every page, because the epoch that wrote them is over."""
@@ -227,16 +226,26 @@ class Translation:
             counts = len(blocks) if first == last else np.bincount(blocks - first)
             self._valid_in[first : last + 1] -= counts
 
-    def _write_map(self, number: int) -> None:
-        """Write a page of the map as it is now."""
+    def _write_map(self, number: int, pages: Entries = _NONE, kept: Entries = _NONE) -> None:
+        """Write a page of the map, in which logical `pages` have left what the masks in `kept` say.
+
+        Until that is in flash, all that they held still counts. Were it erased before, a cut would
+        bring back an older copy.
+        """
         numbers, no_valids = np.array([number]), np.zeros(1, np.int64)
         first = number * self._map_entries
         count = min(self._map_entries, self.logical_pages - first)
         is_written = 0
         while not is_written:
             self._make_room()
-            data = self._map.get(first, count).astype("<i8").tobytes()
+            entries = self._map.get(first, count).copy()
+            before = entries[pages - first]
+            after = np.where(before & kept & VALID, before & kept, 0)
+            entries[pages - first] = after
+            data = entries.astype("<i8").tobytes()
             is_written = self._program(MAP, numbers, no_valids, data, "map")
+        self._leave((before[after == 0] >> PAGE_SHIFT) - 1)
+        self._map.put(pages, after)
 
     # --- room -----------------------------------------------------------------------------------
 
