@@ -1,6 +1,7 @@
 """The translation layer on a medium that fails: torn, worn, flipped, trimmed; held to a dict."""
 
 import contextlib
+import random
 
 import numpy as np
 import pytest
@@ -136,6 +137,43 @@ def test_cut_torn_anywhere_and_again_at_recovery_loses_no_answered_page(torn: To
                     assert answered[lp] in (number, answered[lp])
 
             assert held(translation) == answered
+
+
+@pytest.mark.parametrize("torn", [None, *Torn])
+def test_cuts_in_one_collection_after_another_leave_room_to_write(torn: Torn | None) -> None:
+    chance, flash = random.Random(0), Flash()
+    for block in (3, 7):  # as many as a drive of this size is made to lose
+        flash.nand.mark_bad(block)
+    translation = flash.mounted()
+    for number in range(10 * PAGES):
+        translation.write(number % PAGES, page(number), ALL)
+    for number in range(200):
+        flash.supply.cut_at(chance.randrange(1, 9), torn)
+        with pytest.raises(PowerCut):
+            while True:
+                translation.write(chance.randrange(PAGES), page(number), ALL)
+        flash.supply.power_on()
+        translation = flash.mounted()
+    for number in range(PAGES):
+        translation.write(number, page(number), ALL)
+
+    assert held(flash.mounted()) == {lp: lp for lp in range(PAGES)}
+
+
+def test_block_that_cuts_fell_into_is_filled_further_and_torn_pages_in_it_hold_nothing() -> None:
+    flash = Flash()
+    flash.mounted().write(3, page(3), ALL)
+    for torn in (Torn.WEAK, Torn.HALF):
+        flash.supply.cut_at(1, torn)
+        with pytest.raises(PowerCut):
+            flash.mounted().write(3, page(4), ALL)
+        flash.supply.power_on()
+    again = flash.mounted()
+    again.write(5, page(5), ALL)
+
+    assert number_at(again, 3) == 3
+    assert number_at(flash.mounted(), 3) == 3
+    assert flash.nand.programmed_in(0) == BLOCK_PAGES
 
 
 def test_trimmed_pages_stay_away_through_mounts_and_collection() -> None:

@@ -26,8 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from firmware_model.firmware.medium import Unreadable, WornOut
-from firmware_model.firmware.mounting import DATA, FIRST_MAP, MAP, NEWEST, NOTHING, RECORD, Mount
+from firmware_model.firmware.mounting import Mount
 from firmware_model.firmware.page_map import PAGE_SHIFT, VALID, Entries, PageMap
+from firmware_model.firmware.page_records import DATA, FIRST_MAP, MAP, NEWEST, NOTHING, RECORD
 from firmware_model.hardware.nand import Nand
 
 FREE_BLOCKS: Final = 3  # kept for collection: one to fill, one for what moves, one that goes bad
@@ -78,6 +79,8 @@ class Translation:
         self._order, self._lost = found.order, found.lost
         self._sequence = found.sequence  # of the block begun last
         self._open = found.open_block  # the block that is being filled
+        self._torn = found.torn  # pages just before its next that hold nothing
+        self._is_settled = False  # a cut may have fallen into a collection
         is_open = self._open >= 0
         self._left = self._block_pages - nand.programmed_in(self._open) if is_open else 0
         self._erases[:] = nand.erase_counts(first_block, block_count)
@@ -186,8 +189,10 @@ class Translation:
         first = self._page_at(block, index)
         fields = self._records[: len(numbers)]
         fields["kind"], fields["number"], fields["valid"] = kind, numbers, valids
+        fields["torn"][0] = self._torn
         done = self._nand.program(first, data, fields.tobytes(), purpose)
         self._left -= done
+        self._torn = 0 if done else self._torn
         if kind == MAP:
             self._numbers[block][index : index + done] = FIRST_MAP - numbers[:done]
             for at in range(done):
@@ -250,12 +255,17 @@ class Translation:
     # --- room -----------------------------------------------------------------------------------
 
     def _make_room(self) -> None:
-        """Have room in the open block, collecting blocks while few are free."""
-        if self._left:
+        """Have room in the open block and free ones in reserve, collecting while they are few.
+
+        A cut in the middle of a collection leaves one block more in use. That is made good before
+        anything else is written: else a few such cuts would leave nowhere to collect into.
+        """
+        if self._left and self._is_settled:
             return
+        self._is_settled = True
         if not self._sequence % LEVEL_EVERY:
             self._level()
-        while not self._left and np.count_nonzero(self._free()) < FREE_BLOCKS:
+        while np.count_nonzero(self._free()) + bool(self._left) < FREE_BLOCKS:
             self._collect(self._least_valid())
         if not self._left:
             self._begin()
@@ -341,6 +351,7 @@ class Translation:
         """Take a block that failed out of use, once nothing that counts is left in it."""
         self._is_bad[block - self._first_block] = True
         self._left = 0
+        self._torn += 1
         self._collect(block)
         self._nand.mark_bad(block)
 
