@@ -320,18 +320,51 @@ def test_lost_page_is_an_error_and_not_old_or_no_data_even_after_it_moved() -> N
     assert number_at(flash.mounted(), 2) == 999
 
 
-def test_lost_record_lets_no_older_copy_be_answered_and_nothing_newer_be_doubted() -> None:
+def test_lost_record_costs_nothing_as_the_next_one_tells_of_its_page() -> None:
+    for lost in range(2 * BLOCK_PAGES):  # in the middle of a block and at its end
+        flash = Flash()
+        translation = flash.mounted()
+        translation.write(0, b"".join(map(page, range(4))), ALL)
+        translation.trim(1, 1, 1)
+        translation.write(2, b"".join(map(page, range(20, 24))), ALL)
+        flip_record(flash.nand, lost, 9)
+
+        again = flash.mounted()
+        assert [number_at(again, lp) for lp in range(7)] == [0, None, 20, 21, 22, 23, None]
+        again.write(3, page(33), ALL)
+        assert number_at(flash.mounted(), 3) == 33
+
+
+def test_page_of_which_nothing_can_be_read_is_an_error_and_not_its_older_copy() -> None:
+    for gone in range(1, 2 * BLOCK_PAGES):
+        flash = Flash()
+        translation = flash.mounted()
+        translation.write(0, page(0), ALL)
+        translation.write(0, b"".join(map(page, range(1, 9))), ALL)
+        flip_record(flash.nand, gone, 9)
+        flip_data(flash.nand, gone, 30)
+
+        again = flash.mounted()
+        with pytest.raises(Unreadable):
+            again.read(gone - 1, 1)
+        assert [number_at(again, lp) for lp in range(8) if lp != gone - 1] == [
+            lp + 1 for lp in range(8) if lp != gone - 1
+        ]
+
+
+def test_record_that_no_other_tells_of_lets_no_older_copy_be_answered() -> None:
     flash = Flash()
     translation = flash.mounted()
     for logical_page, number in ((1, 1), (2, 2), (2, 3), (4, 4)):
         translation.write(logical_page, page(number), ALL)
-    flip_record(flash.nand, 2, 9)  # of the newer copy
+    for lost in (1, 2):  # the second would have told of the first
+        flip_record(flash.nand, lost, 9)
 
     again = flash.mounted()
-    for doubtful in (1, 2, 5):  # any of them may have been in that page
+    for doubtful in (1, 5):  # any of them may have been in the first
         with pytest.raises(Unreadable):
             again.read(doubtful, 1)
-    assert number_at(again, 4) == 4
+    assert [number_at(again, lp) for lp in (2, 4)] == [3, 4]
     with pytest.raises(WornOut):
         again.write(4, page(9), ALL)
     with pytest.raises(WornOut):
@@ -370,9 +403,32 @@ def test_lost_page_of_the_map_brings_nothing_back_that_was_trimmed() -> None:
     translation.trim(1, 1, 1)
     flip_data(flash.nand, 2, 9)
 
-    again = flash.mounted()
+    for again in (flash.mounted(), flash.mounted()):
+        for covered in (0, 1):
+            with pytest.raises(Unreadable):
+                again.read(covered, 1)
+
+
+def test_lost_page_of_the_map_costs_what_it_covers_until_that_is_written_again() -> None:
+    flash = Flash(shape=Geometry(40, BLOCK_PAGES, PAGE_BYTES, 64))
+    covered, beyond = PAGE_BYTES // 8 - 1, PAGE_BYTES // 8
+
+    def mounted() -> Translation:
+        return Translation(flash.nand, 0, 40, 2 * beyond, 0)
+
+    translation = mounted()
+    translation.write(covered - 1, b"".join(map(page, range(3))), ALL)
+    translation.trim(covered, 1, 1)
+    flip_data(flash.nand, 3, 9)
+    assert number_at(mounted(), beyond) == 2
+    mounted().write(covered, page(7), ALL)
+
+    for number in range(200):  # until all has moved
+        mounted().write(2 * beyond - 1, page(number), ALL)
+    again = mounted()
+    assert [number_at(again, lp) for lp in (covered, beyond)] == [7, 2]
     with pytest.raises(Unreadable):
-        again.read(1, 1)
+        again.read(covered - 1, 1)
 
 
 def test_read_disturb_is_outrun() -> None:

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from firmware_model.firmware.page_map import PAGE_SHIFT, Entries, PageMap
-from firmware_model.firmware.page_records import FIRST_MAP, PageRecords
+from firmware_model.firmware.page_map import PAGE_SHIFT, VALID, Entries, PageMap
+from firmware_model.firmware.page_records import FIRST_MAP, PAGE, PageRecords
 from firmware_model.hardware.nand import Nand
 
 
@@ -27,7 +27,8 @@ class Mount:
         self.bad: list[int] = []
         self.sequence = 0  # of the block begun last
         self.open_block = -1  # that one, which may have room
-        self.torn = 0  # pages at its end that hold nothing
+        self.before = np.zeros(1, PAGE)[0]  # the page programmed last
+        self.torn = 0  # pages behind it that hold nothing
         self._nand = nand
         self._block_pages = nand.geometry.block_pages
         self._logical_pages = logical_pages
@@ -57,7 +58,7 @@ class Mount:
         if found:
             newest = found[-1]
             self.sequence, self.open_block = newest.sequence, newest.block
-            self.torn = newest.torn_last
+            self.before, self.torn = newest.end(epoch)
 
     def _newest_of_the_map(self, blocks: list[int]) -> dict[int, int]:
         """Return where the last copy of each page of the map stands, of blocks in their order."""
@@ -86,13 +87,14 @@ class Mount:
 
     def _take_map(self, number: int, page: int) -> None:
         """Take in a page of the map; entries that lead to no copy of their page count for none."""
-        data = self._nand.read(page)
-        if data is None:
-            block, index = divmod(page, self._block_pages)
-            self.lost[block] = max(index, self.lost.get(block, 0))
-            return
         self.map_at[number] = page
         first = number * self._map_entries
+        data = self._nand.read(page)
+        if data is None:  # what it discarded, nobody knows: what it covers is unreadable
+            end = min(first + self._map_entries, self._logical_pages)
+            covered = self.map.in_use(first, end)
+            self.map.put(covered, self.map.at(covered) & ~VALID)
+            return
         entries = np.frombuffer(data, "<i8").astype(np.int64)[: self._logical_pages - first]
         logical = np.arange(first, first + len(entries))
         blocks, indexes = np.divmod((entries >> PAGE_SHIFT) - 1, self._block_pages)

@@ -1,7 +1,8 @@
 """What the pages of a block are, by the records in their spare areas.
 
-A record says what its page is, and how many pages before it a cut has torn: so a block that a cut
-fell into is filled further.
+A record says what its page is, and what the page programmed before it is: so one whose own record
+is lost is still known, and one that can't be read at all is an error and not an older copy. Or it
+says how many pages before it a cut has torn: so a block that a cut fell into is filled further.
 """
 
 from typing import Final
@@ -13,11 +14,12 @@ from firmware_model.firmware.page_map import Entries
 from firmware_model.hardware.cells import RECORD_BYTES
 from firmware_model.hardware.nand import Nand
 
+PAGE: Final = np.dtype([("kind", "u1"), ("valid", ">u4"), ("number", ">u4")])
 RECORD: Final = np.dtype(
     {
-        "names": ["kind", "valid", "number", "epoch", "sequence", "torn"],
-        "formats": ["u1", ">u4", ">u4", ">u4", ">u8", ">u2"],
-        "offsets": [0, 1, 5, 9, 13, 30],
+        "names": ["kind", "valid", "number", "page", "epoch", "sequence", "before", "torn"],
+        "formats": ["u1", ">u4", ">u4", PAGE, ">u4", ">u8", PAGE, ">u2"],
+        "offsets": [0, 1, 5, 0, 9, 13, 21, 30],  # `page` is the three before it
         "itemsize": RECORD_BYTES,
     }
 )
@@ -39,27 +41,34 @@ class PageRecords:
         self.count = len(self.records)
         self._nand = nand
         self._first = block * nand.geometry.block_pages
+        self._limits = {DATA: logical_pages, MAP: map_pages}
         self._is_torn = np.zeros(self.count, np.bool_)  # a cut fell into it: nobody was told of it
-        kind, number = self.records["kind"], self.records["number"]
-        is_ours = (kind == DATA) & (number < logical_pages)
-        is_ours |= (kind == MAP) & (number < map_pages)
-        is_ours &= self.records["sequence"] < NEWEST  # of forged ones there is no going on
-        self.is_ours: npt.NDArray[np.bool_] = is_ours
+        # Of forged sequence numbers there is no going on.
+        self.is_ours = self._are_there(self.records) & (self.records["sequence"] < NEWEST)
         self._look_for_weak()
         self.sequence = int(self.records["sequence"][self.is_ours].max(initial=0))
-        for index in np.flatnonzero(self.is_ours & (self.records["torn"] > 0)).tolist():
-            self.hear(self.records[index], index)
-
-    @property
-    def torn_last(self) -> int:
-        """How many pages behind the last of ours hold nothing."""
-        return self.count - 1 - int(np.flatnonzero(self.is_ours)[-1])
+        if not self.is_ours.all() or self.records["torn"].any():
+            for index in np.flatnonzero(self.is_ours).tolist():
+                self.hear(self.records[index], index)
 
     def hear(self, teller: np.void, end: int) -> None:
         """Take the word of the record that follows for the pages before `end`."""
-        torn = slice(max(end - int(teller["torn"]), 0), end)
-        self._is_torn[torn] = True
-        self.is_ours[torn] = False
+        torn = int(teller["torn"])
+        if torn:
+            self._is_torn[max(end - torn, 0) : end] = True
+            self.is_ours[max(end - torn, 0) : end] = False
+        elif end and not self.is_ours[end - 1] and self._are_there(teller["before"]):
+            self.records = self.records.copy()
+            self.records["page"][end - 1] = teller["before"]
+            self.records["epoch"][end - 1] = teller["epoch"]
+            self.is_ours[end - 1] = True
+
+    def end(self, epoch: int) -> tuple[np.void, int]:
+        """Return what the next record is to say: the page before it, and how many are torn."""
+        last = int(np.flatnonzero(self.is_ours)[-1])
+        is_of_epoch = self.records["epoch"][last] == epoch
+        page = self.records["page"][last] if is_of_epoch else np.zeros(1, PAGE)[0]
+        return page, self.count - 1 - last
 
     def numbers(self, epoch: int) -> Entries:
         """Return which logical page each page of the block is, as far as an epoch wrote them."""
@@ -70,7 +79,7 @@ class PageRecords:
         return numbers
 
     def last_lost(self, epoch: int) -> int | None:
-        """Return the last page of an epoch that can be read, and whose record can't.
+        """Return the last page of an epoch that can be read, and that no record tells of.
 
         A page that a cut tore can't be read either: nobody was told that it is there.
         """
@@ -83,6 +92,12 @@ class PageRecords:
             if not self._nand.has_record(page) and self._nand.read(page) is not None:
                 return int(index)
         return None
+
+    def _are_there(self, pages: Records | np.void) -> npt.NDArray[np.bool_]:
+        """Tell which of these are pages of the medium."""
+        kind, number = pages["kind"], pages["number"]
+        is_data = (kind == DATA) & (number < self._limits[DATA])
+        return np.asarray(is_data | ((kind == MAP) & (number < self._limits[MAP])))
 
     def _look_for_weak(self) -> None:
         """Read the last pages with margin: what a cut left weak does not stay."""

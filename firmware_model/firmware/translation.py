@@ -7,8 +7,9 @@ the last one counts, and one program is one change, which a cut leaves done or n
 What was discarded is kept from coming back by a page of the map itself, written into the same
 stream: it counts for the logical pages it covers until they are written again.
 
-Where a record can't be read, but its page can, nobody knows whose newest copy that is. Then older
-copies are answered no more, and nothing is written that would hide it, until the drive is erased.
+A page whose record can't be read is known from the record after it. Where that can't be read either
+nobody knows whose newest copy the page is: then older copies are answered no more, and nothing is
+written that would hide it, until the drive is erased.
 
 Pages belong to an epoch. An erase of the drive begins a new one, and what an older epoch left is
 never read again. A block is erased when it is begun, not when it falls empty: so no erase that a
@@ -28,7 +29,7 @@ import numpy.typing as npt
 from firmware_model.firmware.medium import Unreadable, WornOut
 from firmware_model.firmware.mounting import Mount
 from firmware_model.firmware.page_map import PAGE_SHIFT, VALID, Entries, PageMap
-from firmware_model.firmware.page_records import DATA, FIRST_MAP, MAP, NEWEST, NOTHING, RECORD
+from firmware_model.firmware.page_records import DATA, FIRST_MAP, MAP, NEWEST, NOTHING, PAGE, RECORD
 from firmware_model.hardware.nand import Nand
 
 FREE_BLOCKS: Final = 3  # kept for collection: one to fill, one for what moves, one that goes bad
@@ -79,8 +80,8 @@ class Translation:
         self._order, self._lost = found.order, found.lost
         self._sequence = found.sequence  # of the block begun last
         self._open = found.open_block  # the block that is being filled
-        self._torn = found.torn  # pages just before its next that hold nothing
-        self._is_settled = False  # a cut may have fallen into a collection
+        self._before, self._torn = found.before, found.torn  # what the next record tells of others
+        self._may_be_short = True  # of free blocks: a cut may have fallen into a collection
         is_open = self._open >= 0
         self._left = self._block_pages - nand.programmed_in(self._open) if is_open else 0
         self._erases[:] = nand.erase_counts(first_block, block_count)
@@ -158,6 +159,7 @@ class Translation:
         self._map_at.clear()
         self._numbers = {block: np.full_like(row, NOTHING) for block, row in self._numbers.items()}
         self._valid_in[:] = 0
+        self._before = np.zeros(1, PAGE)[0]
         for block in self._lost:
             self._is_bad[block - self._first_block] = not self._nand.erase(block, "data block")
             self._left = 0 if block == self._open else self._left
@@ -189,10 +191,12 @@ class Translation:
         first = self._page_at(block, index)
         fields = self._records[: len(numbers)]
         fields["kind"], fields["number"], fields["valid"] = kind, numbers, valids
+        fields["before"][0], fields["before"][1:] = self._before, fields["page"][:-1]
         fields["torn"][0] = self._torn
         done = self._nand.program(first, data, fields.tobytes(), purpose)
         self._left -= done
-        self._torn = 0 if done else self._torn
+        if done:
+            self._before, self._torn = fields["page"][done - 1].copy(), 0
         if kind == MAP:
             self._numbers[block][index : index + done] = FIRST_MAP - numbers[:done]
             for at in range(done):
@@ -260,9 +264,9 @@ class Translation:
         A cut in the middle of a collection leaves one block more in use. That is made good before
         anything else is written: else a few such cuts would leave nowhere to collect into.
         """
-        if self._left and self._is_settled:
+        if self._left and not self._may_be_short:
             return
-        self._is_settled = True
+        self._may_be_short = False
         if not self._sequence % LEVEL_EVERY:
             self._level()
         while np.count_nonzero(self._free()) + bool(self._left) < FREE_BLOCKS:
