@@ -262,6 +262,22 @@ def test_failing_block_is_emptied_marked_and_passed_over() -> None:
     assert seen == {lp: lp + PAGES if lp + PAGES < 40 else lp for lp in range(PAGES)}
 
 
+@pytest.mark.parametrize("first", range(120, 130))
+def test_block_that_fails_soon_after_another_leaves_room_to_write(first: int) -> None:
+    for second in range(first + 1, first + 5):
+        chance, flash, failed = random.Random(first), Flash(), 0
+        translation = flash.mounted()
+        translation.write(0, b"".join(map(page, range(PAGES))), ALL)
+        for number in range(200):
+            translation.write(chance.randrange(PAGES), page(number), ALL)
+            if number in (first, second):  # the one that is filled, then the one erased next
+                worn = np.where(translation._free(), translation._erases, 1 << 30)
+                flash.nand.fail_next(int(worn.argmin()) if failed else translation._open)
+                failed += 1
+
+        assert sum(map(flash.nand.is_bad, range(SHAPE.block_count))) == 2
+
+
 def test_drive_without_good_blocks_says_so_and_keeps_what_it_has() -> None:
     flash = Flash()
     translation = flash.mounted()

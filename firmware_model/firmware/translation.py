@@ -261,8 +261,9 @@ class Translation:
     def _make_room(self) -> None:
         """Have room in the open block and free ones in reserve, collecting while they are few.
 
-        A cut in the middle of a collection leaves one block more in use. That is made good before
-        anything else is written: else a few such cuts would leave nowhere to collect into.
+        A cut in the middle of a collection leaves one block more in use, a block that goes bad one
+        less to use. That is made good before anything else is written: else a few of them would
+        leave nowhere to collect into.
         """
         if self._left and not self._may_be_short:
             return
@@ -340,7 +341,7 @@ class Translation:
             self._erases[at] += 1
             if is_erased:
                 break
-            self._is_bad[at] = True
+            self._is_bad[at] = self._may_be_short = True
             self._nand.mark_bad(block)
         self._sequence += 1
         self._open, self._left = block, self._block_pages
@@ -356,6 +357,7 @@ class Translation:
         self._is_bad[block - self._first_block] = True
         self._left = 0
         self._torn += 1
+        self._may_be_short = True
         self._collect(block)
         self._nand.mark_bad(block)
 
