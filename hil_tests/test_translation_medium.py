@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_model.firmware.medium import Unreadable, WornOut
+from firmware_model.firmware.page_map import PAGE_SHIFT
 from firmware_model.firmware.translation import WEAR_SPREAD, Translation, blocks_needed
 from firmware_model.hardware.cells import MemoryCells
 from firmware_model.hardware.clock import Clock, Timing
@@ -278,6 +279,34 @@ def test_block_that_fails_soon_after_another_leaves_room_to_write(first: int) ->
         assert sum(map(flash.nand.is_bad, range(SHAPE.block_count))) == 2
 
 
+@pytest.mark.parametrize("seed", range(60, 70))
+def test_block_that_fails_as_a_tired_one_is_emptied_loses_no_page(seed: int) -> None:
+    chance, flash, expected = random.Random(seed), Flash(), dict[int, int | None]()
+    for block in range(2):
+        flash.nand.mark_bad(block)
+    translation = flash.mounted()
+    for number in range(90):
+        logical_page = chance.randrange(PAGES)
+        translation.write(logical_page, page(number), ALL)
+        expected[logical_page] = number
+    with contextlib.suppress(WornOut):  # after too many failures
+        for number in range(90, 102):
+            trimmed, written, read = chance.sample(sorted(expected), 3)
+            translation.trim(trimmed, 1, 1)
+            expected[trimmed] = None
+            place = int(translation._map.get(read, 1)[0] >> PAGE_SHIFT) - 1
+            block, index = divmod(place, BLOCK_PAGES)
+            if block >= 0 and index not in flash.nand.cells.raw(block):
+                flash.nand.flip(place, range(7))
+                if not chance.randrange(6):
+                    flash.nand.fail_next(translation._open)
+            assert number_at(translation, read) == expected[read]
+            translation.write(written, page(number), ALL)
+            expected[written] = number
+
+    assert {lp: number_at(translation, lp) for lp in expected} == expected
+
+
 def test_drive_without_good_blocks_says_so_and_keeps_what_it_has() -> None:
     flash = Flash()
     translation = flash.mounted()
@@ -410,6 +439,20 @@ def test_discarded_medium_is_in_no_doubt() -> None:
 
     again = Translation(flash.nand, 0, SHAPE.block_count, PAGES, 1)
     assert held(again) == {lp: 5 if lp == 5 else None for lp in range(PAGES)}
+
+
+def test_block_that_can_neither_be_read_nor_erased_is_out_of_use_after_a_discard() -> None:
+    flash = Flash()
+    translation = flash.mounted()
+    translation.write(0, page(0), ALL)
+    flip_record(flash.nand, 0, 9)
+    flash.nand.fail_next(0)
+    flash.mounted().discard(1)
+
+    again = Translation(flash.nand, 0, SHAPE.block_count, PAGES, 1)
+    again.write(0, page(5), ALL)
+    assert flash.nand.is_bad(0)
+    assert number_at(again, 0) == 5
 
 
 def test_lost_page_of_the_map_brings_nothing_back_that_was_trimmed() -> None:

@@ -161,8 +161,10 @@ class Translation:
         self._valid_in[:] = 0
         self._before = np.zeros(1, PAGE)[0]
         for block in self._lost:
-            self._is_bad[block - self._first_block] = not self._nand.erase(block, "data block")
             self._left = 0 if block == self._open else self._left
+            if not self._nand.erase(block, "data block"):
+                self._is_bad[block - self._first_block] = True
+                self._nand.mark_bad(block)
         self._lost.clear()
         self._stamp()
 
@@ -268,10 +270,14 @@ class Translation:
         if self._left and not self._may_be_short:
             return
         self._may_be_short = False
+        while np.count_nonzero(self._free()) + bool(self._left) < FREE_BLOCKS:
+            victim = self._least_valid()
+            if victim is None:
+                self._may_be_short = True
+                raise WornOut("too few good blocks are left")
+            self._collect(victim)
         if not self._sequence % LEVEL_EVERY:
             self._level()
-        while np.count_nonzero(self._free()) + bool(self._left) < FREE_BLOCKS:
-            self._collect(self._least_valid())
         if not self._left:
             self._begin()
 
@@ -287,47 +293,47 @@ class Translation:
             used[self._open - self._first_block] = False
         return used
 
-    def _least_valid(self) -> int:
-        """Return the block that costs the least to collect."""
+    def _least_valid(self) -> int | None:
+        """Return the block that costs the least to collect, or None where none gives room."""
         counts = np.where(self._collectable(), self._valid_in, _KEPT_OUT)
         victim = int(counts.argmin())
-        if counts[victim] >= self._block_pages:
-            raise WornOut("too few good blocks are left")
-        return victim + self._first_block
+        return victim + self._first_block if counts[victim] < self._block_pages else None
 
     def _level(self) -> None:
         """Move what has lain still off a block that is far less worn than others."""
         erases = np.where(self._collectable(), self._erases, _KEPT_OUT)
         coldest = int(erases.argmin())
-        if self._erases.max() - erases[coldest] > WEAR_SPREAD and self._free().any():
+        if self._erases.max() - erases[coldest] > WEAR_SPREAD:
             self._collect(coldest + self._first_block)
 
     def _collect(self, block: int) -> None:
         """Move what is valid out of a block."""
         numbers = self._numbers[block]
-        pages = np.arange(self._page_at(block, 0), self._page_at(block, self._block_pages))
-        is_data = numbers >= 0
-        entries = self._map.at(numbers[is_data])
-        is_valid = (entries >> PAGE_SHIFT) - 1 == pages[is_data]
-        logical, valids = numbers[is_data][is_valid], entries[is_valid] & VALID
-        done = 0
-        while done < len(logical):
+        # Looked at anew each time: a block that fails meanwhile has others collected, or this one.
+        while self._numbers[block] is numbers and len(pages := self._valid_pages(block)):
             if not self._left:
                 self._begin()
-            part = slice(done, min(done + self._left, len(logical)))
-            old = (pages[is_data][is_valid][part]).tolist()
-            datas = [self._nand.read(page) for page in old]
-            kept = np.where([data is not None for data in datas], valids[part], 0)  # 0: lost
+            pages = pages[: self._left]
+            logical = numbers[pages % self._block_pages]
+            valids = self._map.at(logical) & VALID
+            datas = [self._nand.read(page) for page in pages.tolist()]
+            kept = np.where([data is not None for data in datas], valids, 0)  # 0: lost
             joined = b"".join(data or self._nothing for data in datas)
-            moved = self._program(DATA, logical[part], kept, joined, "moved data")
-            self.moved_pages += moved
-            done += moved
+            self.moved_pages += self._program(DATA, logical, kept, joined, "moved data")
         for at in np.flatnonzero(numbers <= FIRST_MAP).tolist():
             number = FIRST_MAP - int(numbers[at])
-            if self._map_at.get(number) == int(pages[at]):
+            if self._map_at.get(number) == self._page_at(block, at):
                 if not self._left:
                     self._begin()
                 self._write_map(number)
+
+    def _valid_pages(self, block: int) -> Entries:
+        """Return the pages of a block that are the newest copy of a logical page."""
+        numbers = self._numbers[block]
+        is_data = np.flatnonzero(numbers >= 0)
+        pages = is_data + self._page_at(block, 0)
+        valid: Entries = pages[(self._map.at(numbers[is_data]) >> PAGE_SHIFT) - 1 == pages]
+        return valid
 
     def _begin(self) -> None:
         """Erase the least worn free block, and fill it from now on."""
@@ -390,8 +396,10 @@ class Translation:
         """Move what is valid out of blocks that needed nearly all of the ECC."""
         with suppress(WornOut):  # then it stays where it is
             while self._tired and not self._lost:
+                block = self._tired.pop()
+                self._left = 0 if block == self._open else self._left
                 self._make_room()
-                self._collect(self._tired.pop())
+                self._collect(block)
 
     def _page_at(self, block: int, index: int) -> int:
         return block * self._block_pages + index
