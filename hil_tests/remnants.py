@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from firmware_model.firmware.keystore import KeyRecord
 from firmware_model.firmware.layout import Layout
-from firmware_model.firmware.mounting import RECORD
+from firmware_model.firmware.page_records import RECORD
 from firmware_model.firmware.policy import Policy
 from firmware_model.hardware.board import Board, FlashImage
 from firmware_model.hardware.nand import Nand

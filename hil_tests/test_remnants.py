@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_model.firmware.keystore import KeyRecord
-from firmware_model.firmware.mounting import RECORD
+from firmware_model.firmware.page_records import RECORD
 from firmware_model.hardware.element_state import Slot
 from hil_tests.remnants import DumpPage, key_records, records_in, repeated_ciphertext, stray_keys
 

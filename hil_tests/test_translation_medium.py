@@ -1,6 +1,7 @@
 """The translation layer on a medium that fails: torn, worn, flipped, trimmed; held to a dict."""
 
 import contextlib
+import random
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_model.firmware.medium import Unreadable, WornOut
+from firmware_model.firmware.page_map import PAGE_SHIFT
 from firmware_model.firmware.translation import WEAR_SPREAD, Translation, blocks_needed
 from firmware_model.hardware.cells import MemoryCells
 from firmware_model.hardware.clock import Clock, Timing
@@ -138,6 +140,43 @@ def test_cut_torn_anywhere_and_again_at_recovery_loses_no_answered_page(torn: To
             assert held(translation) == answered
 
 
+@pytest.mark.parametrize("torn", [None, *Torn])
+def test_cuts_in_one_collection_after_another_leave_room_to_write(torn: Torn | None) -> None:
+    chance, flash = random.Random(0), Flash()
+    for block in (3, 7):  # as many as a drive of this size is made to lose
+        flash.nand.mark_bad(block)
+    translation = flash.mounted()
+    for number in range(10 * PAGES):
+        translation.write(number % PAGES, page(number), ALL)
+    for number in range(200):
+        flash.supply.cut_at(chance.randrange(1, 9), torn)
+        with pytest.raises(PowerCut):
+            while True:
+                translation.write(chance.randrange(PAGES), page(number), ALL)
+        flash.supply.power_on()
+        translation = flash.mounted()
+    for number in range(PAGES):
+        translation.write(number, page(number), ALL)
+
+    assert held(flash.mounted()) == {lp: lp for lp in range(PAGES)}
+
+
+def test_block_that_cuts_fell_into_is_filled_further_and_torn_pages_in_it_hold_nothing() -> None:
+    flash = Flash()
+    flash.mounted().write(3, page(3), ALL)
+    for torn in (Torn.WEAK, Torn.HALF):
+        flash.supply.cut_at(1, torn)
+        with pytest.raises(PowerCut):
+            flash.mounted().write(3, page(4), ALL)
+        flash.supply.power_on()
+    again = flash.mounted()
+    again.write(5, page(5), ALL)
+
+    assert number_at(again, 3) == 3
+    assert number_at(flash.mounted(), 3) == 3
+    assert flash.nand.programmed_in(0) == BLOCK_PAGES
+
+
 def test_trimmed_pages_stay_away_through_mounts_and_collection() -> None:
     flash = Flash()
     translation = flash.mounted()
@@ -151,6 +190,23 @@ def test_trimmed_pages_stay_away_through_mounts_and_collection() -> None:
     seen = held(flash.mounted())
     assert [seen[lp] for lp in range(3, 9)] == [None] * 6
     assert [seen[lp] for lp in (0, 1, 2, 9, 10, 11)] == [0, 1, 2, 9, 10, 11]
+
+
+@pytest.mark.parametrize("cut", [1, 2])
+def test_cut_trim_brings_back_no_older_copy_of_what_it_was_about_to_discard(cut: int) -> None:
+    flash = Flash()
+    for block in range(2, SHAPE.block_count):  # the first two are the least worn, and used first
+        for _ in range(5):
+            flash.nand.erase(block, "test")
+    translation = flash.mounted()
+    for number, logical_page in enumerate((3, 0, 1, 2, 3, 4, 5, 6)):
+        translation.write(logical_page, page(number), ALL)
+    flash.supply.cut_at(cut)
+    with pytest.raises(PowerCut):  # the trim empties the second block, and makes room for itself
+        translation.trim(3, 4, 1)
+    flash.supply.power_on()
+
+    assert number_at(flash.mounted(), 3) == 4
 
 
 def test_page_of_the_map_that_a_later_one_replaced_may_be_lost() -> None:
@@ -205,6 +261,50 @@ def test_failing_block_is_emptied_marked_and_passed_over() -> None:
     assert flash.nand.is_bad(1)
     seen = held(flash.mounted())
     assert seen == {lp: lp + PAGES if lp + PAGES < 40 else lp for lp in range(PAGES)}
+
+
+@pytest.mark.parametrize("first", range(120, 130))
+def test_block_that_fails_soon_after_another_leaves_room_to_write(first: int) -> None:
+    for second in range(first + 1, first + 5):
+        chance, flash, failed = random.Random(first), Flash(), 0
+        translation = flash.mounted()
+        translation.write(0, b"".join(map(page, range(PAGES))), ALL)
+        for number in range(200):
+            translation.write(chance.randrange(PAGES), page(number), ALL)
+            if number in (first, second):  # the one that is filled, then the one erased next
+                worn = np.where(translation._free(), translation._erases, 1 << 30)
+                flash.nand.fail_next(int(worn.argmin()) if failed else translation._open)
+                failed += 1
+
+        assert sum(map(flash.nand.is_bad, range(SHAPE.block_count))) == 2
+
+
+@pytest.mark.parametrize("seed", range(60, 70))
+def test_block_that_fails_as_a_tired_one_is_emptied_loses_no_page(seed: int) -> None:
+    chance, flash, expected = random.Random(seed), Flash(), dict[int, int | None]()
+    for block in range(2):
+        flash.nand.mark_bad(block)
+    translation = flash.mounted()
+    for number in range(90):
+        logical_page = chance.randrange(PAGES)
+        translation.write(logical_page, page(number), ALL)
+        expected[logical_page] = number
+    with contextlib.suppress(WornOut):  # after too many failures
+        for number in range(90, 102):
+            trimmed, written, read = chance.sample(sorted(expected), 3)
+            translation.trim(trimmed, 1, 1)
+            expected[trimmed] = None
+            place = int(translation._map.get(read, 1)[0] >> PAGE_SHIFT) - 1
+            block, index = divmod(place, BLOCK_PAGES)
+            if block >= 0 and index not in flash.nand.cells.raw(block):
+                flash.nand.flip(place, range(7))
+                if not chance.randrange(6):
+                    flash.nand.fail_next(translation._open)
+            assert number_at(translation, read) == expected[read]
+            translation.write(written, page(number), ALL)
+            expected[written] = number
+
+    assert {lp: number_at(translation, lp) for lp in expected} == expected
 
 
 def test_drive_without_good_blocks_says_so_and_keeps_what_it_has() -> None:
@@ -265,18 +365,51 @@ def test_lost_page_is_an_error_and_not_old_or_no_data_even_after_it_moved() -> N
     assert number_at(flash.mounted(), 2) == 999
 
 
-def test_lost_record_lets_no_older_copy_be_answered_and_nothing_newer_be_doubted() -> None:
+def test_lost_record_costs_nothing_as_the_next_one_tells_of_its_page() -> None:
+    for lost in range(2 * BLOCK_PAGES):  # in the middle of a block and at its end
+        flash = Flash()
+        translation = flash.mounted()
+        translation.write(0, b"".join(map(page, range(4))), ALL)
+        translation.trim(1, 1, 1)
+        translation.write(2, b"".join(map(page, range(20, 24))), ALL)
+        flip_record(flash.nand, lost, 9)
+
+        again = flash.mounted()
+        assert [number_at(again, lp) for lp in range(7)] == [0, None, 20, 21, 22, 23, None]
+        again.write(3, page(33), ALL)
+        assert number_at(flash.mounted(), 3) == 33
+
+
+def test_page_of_which_nothing_can_be_read_is_an_error_and_not_its_older_copy() -> None:
+    for gone in range(1, 2 * BLOCK_PAGES):
+        flash = Flash()
+        translation = flash.mounted()
+        translation.write(0, page(0), ALL)
+        translation.write(0, b"".join(map(page, range(1, 9))), ALL)
+        flip_record(flash.nand, gone, 9)
+        flip_data(flash.nand, gone, 30)
+
+        again = flash.mounted()
+        with pytest.raises(Unreadable):
+            again.read(gone - 1, 1)
+        assert [number_at(again, lp) for lp in range(8) if lp != gone - 1] == [
+            lp + 1 for lp in range(8) if lp != gone - 1
+        ]
+
+
+def test_record_that_no_other_tells_of_lets_no_older_copy_be_answered() -> None:
     flash = Flash()
     translation = flash.mounted()
     for logical_page, number in ((1, 1), (2, 2), (2, 3), (4, 4)):
         translation.write(logical_page, page(number), ALL)
-    flip_record(flash.nand, 2, 9)  # of the newer copy
+    for lost in (1, 2):  # the second would have told of the first
+        flip_record(flash.nand, lost, 9)
 
     again = flash.mounted()
-    for doubtful in (1, 2, 5):  # any of them may have been in that page
+    for doubtful in (1, 5):  # any of them may have been in the first
         with pytest.raises(Unreadable):
             again.read(doubtful, 1)
-    assert number_at(again, 4) == 4
+    assert [number_at(again, lp) for lp in (2, 4)] == [3, 4]
     with pytest.raises(WornOut):
         again.write(4, page(9), ALL)
     with pytest.raises(WornOut):
@@ -308,6 +441,20 @@ def test_discarded_medium_is_in_no_doubt() -> None:
     assert held(again) == {lp: 5 if lp == 5 else None for lp in range(PAGES)}
 
 
+def test_block_that_can_neither_be_read_nor_erased_is_out_of_use_after_a_discard() -> None:
+    flash = Flash()
+    translation = flash.mounted()
+    translation.write(0, page(0), ALL)
+    flip_record(flash.nand, 0, 9)
+    flash.nand.fail_next(0)
+    flash.mounted().discard(1)
+
+    again = Translation(flash.nand, 0, SHAPE.block_count, PAGES, 1)
+    again.write(0, page(5), ALL)
+    assert flash.nand.is_bad(0)
+    assert number_at(again, 0) == 5
+
+
 def test_lost_page_of_the_map_brings_nothing_back_that_was_trimmed() -> None:
     flash = Flash()
     translation = flash.mounted()
@@ -315,9 +462,32 @@ def test_lost_page_of_the_map_brings_nothing_back_that_was_trimmed() -> None:
     translation.trim(1, 1, 1)
     flip_data(flash.nand, 2, 9)
 
-    again = flash.mounted()
+    for again in (flash.mounted(), flash.mounted()):
+        for covered in (0, 1):
+            with pytest.raises(Unreadable):
+                again.read(covered, 1)
+
+
+def test_lost_page_of_the_map_costs_what_it_covers_until_that_is_written_again() -> None:
+    flash = Flash(shape=Geometry(40, BLOCK_PAGES, PAGE_BYTES, 64))
+    covered, beyond = PAGE_BYTES // 8 - 1, PAGE_BYTES // 8
+
+    def mounted() -> Translation:
+        return Translation(flash.nand, 0, 40, 2 * beyond, 0)
+
+    translation = mounted()
+    translation.write(covered - 1, b"".join(map(page, range(3))), ALL)
+    translation.trim(covered, 1, 1)
+    flip_data(flash.nand, 3, 9)
+    assert number_at(mounted(), beyond) == 2
+    mounted().write(covered, page(7), ALL)
+
+    for number in range(200):  # until all has moved
+        mounted().write(2 * beyond - 1, page(number), ALL)
+    again = mounted()
+    assert [number_at(again, lp) for lp in (covered, beyond)] == [7, 2]
     with pytest.raises(Unreadable):
-        again.read(1, 1)
+        again.read(covered - 1, 1)
 
 
 def test_read_disturb_is_outrun() -> None:

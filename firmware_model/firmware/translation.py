@@ -7,8 +7,9 @@ the last one counts, and one program is one change, which a cut leaves done or n
 What was discarded is kept from coming back by a page of the map itself, written into the same
 stream: it counts for the logical pages it covers until they are written again.
 
-Where a record can't be read, but its page can, nobody knows whose newest copy that is. Then older
-copies are answered no more, and nothing is written that would hide it, until the drive is erased.
+A page whose record can't be read is known from the record after it. Where that can't be read either
+nobody knows whose newest copy the page is: then older copies are answered no more, and nothing is
+written that would hide it, until the drive is erased.
 
 Pages belong to an epoch. An erase of the drive begins a new one, and what an older epoch left is
 never read again. A block is erased when it is begun, not when it falls empty: so no erase that a
@@ -26,8 +27,9 @@ import numpy as np
 import numpy.typing as npt
 
 from firmware_model.firmware.medium import Unreadable, WornOut
-from firmware_model.firmware.mounting import DATA, FIRST_MAP, MAP, NEWEST, NOTHING, RECORD, Mount
+from firmware_model.firmware.mounting import Mount
 from firmware_model.firmware.page_map import PAGE_SHIFT, VALID, Entries, PageMap
+from firmware_model.firmware.page_records import DATA, FIRST_MAP, MAP, NEWEST, NOTHING, PAGE, RECORD
 from firmware_model.hardware.cells import Data
 from firmware_model.hardware.nand import Nand
 
@@ -36,6 +38,7 @@ LEVEL_EVERY: Final = 16  # blocks begun between two looks at the wear
 WEAR_SPREAD: Final = 200  # erases between the most and the least worn block, before data moves
 REFRESH_AT: Final = 6  # bits corrected in one codeword: the page moves before more of them flip
 _KEPT_OUT: Final = 1 << 30  # more than any count
+_NONE: Final = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class Translation:
         self._order, self._lost = found.order, found.lost
         self._sequence = found.sequence  # of the block begun last
         self._open = found.open_block  # the block that is being filled
+        self._before, self._torn = found.before, found.torn  # what the next record tells of others
+        self._may_be_short = True  # of free blocks: a cut may have fallen into a collection
         is_open = self._open >= 0
         self._left = self._block_pages - nand.programmed_in(self._open) if is_open else 0
         self._erases[:] = nand.erase_counts(first_block, block_count)
@@ -140,15 +145,13 @@ class Translation:
         self._refuse_to_hide()
         end = first + count
         pages = self._map.in_use(first // sectors, -(-end // sectors))
-        entries = self._map.at(pages)
         begins = np.clip(first - pages * sectors, 0, sectors)
         ends = np.clip(end - pages * sectors, 0, sectors)
-        kept = entries & ~((1 << ends) - (1 << begins))
-        is_gone = kept & VALID == 0
-        self._leave((entries[is_gone] >> PAGE_SHIFT) - 1)
-        self._map.put(pages, np.where(is_gone, 0, kept))
-        for number in np.unique(pages // self._map_entries).tolist():
-            self._write_map(number)
+        kept = ~((1 << ends) - (1 << begins))
+        bounds = np.flatnonzero(np.diff(pages // self._map_entries)) + 1
+        for some, masks in zip(np.split(pages, bounds), np.split(kept, bounds), strict=True):
+            if len(some):
+                self._write_map(int(some[0]) // self._map_entries, some, masks)
 
     def discard(self, epoch: int) -> None:
         """Forget every page, because the epoch that wrote them is over."""
@@ -157,9 +160,12 @@ class Translation:
         self._map_at.clear()
         self._numbers = {block: np.full_like(row, NOTHING) for block, row in self._numbers.items()}
         self._valid_in[:] = 0
+        self._before = np.zeros(1, PAGE)[0]
         for block in self._lost:
-            self._is_bad[block - self._first_block] = not self._nand.erase(block, "data block")
             self._left = 0 if block == self._open else self._left
+            if not self._nand.erase(block, "data block"):
+                self._is_bad[block - self._first_block] = True
+                self._nand.mark_bad(block)
         self._lost.clear()
         self._stamp()
 
@@ -188,8 +194,12 @@ class Translation:
         first = self._page_at(block, index)
         fields = self._records[: len(numbers)]
         fields["kind"], fields["number"], fields["valid"] = kind, numbers, valids
+        fields["before"][0], fields["before"][1:] = self._before, fields["page"][:-1]
+        fields["torn"][0] = self._torn
         done = self._nand.program(first, data, fields.tobytes(), purpose)
         self._left -= done
+        if done:
+            self._before, self._torn = fields["page"][done - 1].copy(), 0
         if kind == MAP:
             self._numbers[block][index : index + done] = FIRST_MAP - numbers[:done]
             for at in range(done):
@@ -229,29 +239,52 @@ class Translation:
             counts = len(blocks) if first == last else np.bincount(blocks - first)
             self._valid_in[first : last + 1] -= counts
 
-    def _write_map(self, number: int) -> None:
-        """Write a page of the map as it is now."""
+    def _write_map(self, number: int, pages: Entries = _NONE, kept: Entries = _NONE) -> None:
+        """Write a page of the map, in which logical `pages` have left what the masks in `kept` say.
+
+        Until that is in flash, all that they held still counts. Were it erased before, a cut would
+        bring back an older copy.
+        """
         numbers = np.array([number])
         first = number * self._map_entries
         count = min(self._map_entries, self.logical_pages - first)
         is_written = 0
         while not is_written:
             self._make_room()
-            data = self._map.get(first, count).astype("<i8").tobytes()
+            entries = self._map.get(first, count).copy()
+            before = entries[pages - first]
+            after = np.where(before & kept & VALID, before & kept, 0)
+            entries[pages - first] = after
+            data = entries.astype("<i8").tobytes()
             is_written = self._program(MAP, numbers, 0, data, "map")
+        self._leave((before[after == 0] >> PAGE_SHIFT) - 1)
+        self._map.put(pages, after)
 
     # --- room -----------------------------------------------------------------------------------
 
     def _make_room(self) -> None:
-        """Have room in the open block, collecting blocks while few are free."""
-        if self._left:
+        """Have room in the open block and free ones in reserve, collecting while they are few.
+
+        A cut in the middle of a collection leaves one block more in use, a block that goes bad one
+        less to use. That is made good before anything else is written: else a few of them would
+        leave nowhere to collect into.
+        """
+        if self._left and not self._may_be_short:
             return
+        self._may_be_short = False
+        while np.count_nonzero(self._free()) + bool(self._left) < FREE_BLOCKS:
+            victim = self._least_valid()
+            if victim is None:
+                self._may_be_short = True
+                raise WornOut("too few good blocks are left")
+            self._collect(victim)
         if not self._sequence % LEVEL_EVERY:
             self._level()
-        while not self._left and np.count_nonzero(self._good(self._valid_in == 0)) < FREE_BLOCKS:
-            self._collect(self._least_valid())
         if not self._left:
             self._begin()
+
+    def _free(self) -> npt.NDArray[np.bool_]:
+        return self._good(self._valid_in == 0)
 
     def _good(self, blocks: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Return those of the blocks that are neither bad nor being filled."""
@@ -260,55 +293,52 @@ class Translation:
             blocks[self._open - self._first_block] = False
         return blocks
 
-    def _least_valid(self) -> int:
-        """Return the block that costs the least to collect."""
+    def _least_valid(self) -> int | None:
+        """Return the block that costs the least to collect, or None where none gives room."""
         counts = np.where(self._good(self._valid_in > 0), self._valid_in, _KEPT_OUT)
         victim = int(counts.argmin())
-        if counts[victim] >= self._block_pages:
-            raise WornOut("too few good blocks are left")
-        return victim + self._first_block
+        return victim + self._first_block if counts[victim] < self._block_pages else None
 
     def _level(self) -> None:
         """Move what has lain still off a block that is far less worn than others."""
         erases = np.where(self._good(self._valid_in > 0), self._erases, _KEPT_OUT)
         coldest = int(erases.argmin())
-        if (
-            self._erases.max() - erases[coldest] > WEAR_SPREAD
-            and self._good(self._valid_in == 0).any()
-        ):
+        if self._erases.max() - erases[coldest] > WEAR_SPREAD:
             self._collect(coldest + self._first_block)
 
     def _collect(self, block: int) -> None:
         """Move what is valid out of a block."""
         numbers = self._numbers[block]
-        pages = np.arange(self._page_at(block, 0), self._page_at(block, self._block_pages))
-        is_data = numbers >= 0
-        entries = self._map.at(numbers[is_data])
-        is_valid = (entries >> PAGE_SHIFT) - 1 == pages[is_data]
-        logical, valids = numbers[is_data][is_valid], entries[is_valid] & VALID
-        done = 0
-        while done < len(logical):
+        # Looked at anew each time: a block that fails meanwhile has others collected, or this one.
+        while self._numbers[block] is numbers and len(pages := self._valid_pages(block)):
             if not self._left:
                 self._begin()
-            part = slice(done, min(done + self._left, len(logical)))
-            old = (pages[is_data][is_valid][part]).tolist()
-            datas = [self._nand.read(page) for page in old]
-            kept = np.where([data is not None for data in datas], valids[part], 0)  # 0: lost
+            pages = pages[: self._left]
+            logical = numbers[pages % self._block_pages]
+            valids = self._map.at(logical) & VALID
+            datas = [self._nand.read(page) for page in pages.tolist()]
+            kept = np.where([data is not None for data in datas], valids, 0)  # 0: lost
             joined = b"".join(data or self._nothing for data in datas)
-            moved = self._program(DATA, logical[part], kept, joined, "moved data")
-            self.moved_pages += moved
-            done += moved
+            self.moved_pages += self._program(DATA, logical, kept, joined, "moved data")
         for at in np.flatnonzero(numbers <= FIRST_MAP).tolist():
             number = FIRST_MAP - int(numbers[at])
-            if self._map_at.get(number) == int(pages[at]):
+            if self._map_at.get(number) == self._page_at(block, at):
                 if not self._left:
                     self._begin()
                 self._write_map(number)
 
+    def _valid_pages(self, block: int) -> Entries:
+        """Return the pages of a block that are the newest copy of a logical page."""
+        numbers = self._numbers[block]
+        is_data = np.flatnonzero(numbers >= 0)
+        pages = is_data + self._page_at(block, 0)
+        valid: Entries = pages[(self._map.at(numbers[is_data]) >> PAGE_SHIFT) - 1 == pages]
+        return valid
+
     def _begin(self) -> None:
         """Erase the least worn free block, and fill it from now on."""
         while True:
-            free = np.flatnonzero(self._good(self._valid_in == 0))
+            free = np.flatnonzero(self._free())
             if not len(free):
                 raise WornOut("no good block is left")
             at = int(free[self._erases[free].argmin()])
@@ -317,7 +347,7 @@ class Translation:
             self._erases[at] += 1
             if is_erased:
                 break
-            self._is_bad[at] = True
+            self._is_bad[at] = self._may_be_short = True
             self._nand.mark_bad(block)
         self._sequence += 1
         self._open, self._left = block, self._block_pages
@@ -332,6 +362,8 @@ class Translation:
         """Take a block that failed out of use, once nothing that counts is left in it."""
         self._is_bad[block - self._first_block] = True
         self._left = 0
+        self._torn += 1
+        self._may_be_short = True
         self._collect(block)
         self._nand.mark_bad(block)
 
@@ -364,8 +396,10 @@ class Translation:
         """Move what is valid out of blocks that needed nearly all of the ECC."""
         with suppress(WornOut):  # then it stays where it is
             while self._tired and not self._lost:
+                block = self._tired.pop()
+                self._left = 0 if block == self._open else self._left
                 self._make_room()
-                self._collect(self._tired.pop())
+                self._collect(block)
 
     def _page_at(self, block: int, index: int) -> int:
         return block * self._block_pages + index
