@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firmware_model.firmware.block_use import WEAR_SPREAD
 from firmware_model.firmware.medium import Unreadable, WornOut
 from firmware_model.firmware.page_map import PAGE_SHIFT
-from firmware_model.firmware.translation import WEAR_SPREAD, Translation, blocks_needed
+from firmware_model.firmware.translation import Translation, blocks_needed
 from firmware_model.hardware.cells import MemoryCells
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.endurance import Endurance
@@ -272,8 +273,8 @@ def test_block_that_fails_soon_after_another_leaves_room_to_write(first: int) ->
         for number in range(200):
             translation.write(chance.randrange(PAGES), page(number), ALL)
             if number in (first, second):  # the one that is filled, then the one erased next
-                worn = np.where(translation._free(), translation._erases, 1 << 30)
-                flash.nand.fail_next(int(worn.argmin()) if failed else translation._open)
+                following = translation._use.least_worn_free()
+                flash.nand.fail_next(following if failed else translation._open)
                 failed += 1
 
         assert sum(map(flash.nand.is_bad, range(SHAPE.block_count))) == 2

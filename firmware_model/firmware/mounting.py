@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from firmware_model.firmware.block_use import NO_BLOCK
 from firmware_model.firmware.page_map import PAGE_SHIFT, VALID, Entries, PageMap
 from firmware_model.firmware.page_records import FIRST_MAP, PAGE, PageRecords
 from firmware_model.hardware.nand import Nand
@@ -26,7 +27,7 @@ class Mount:
         self.lost: dict[int, int] = {}  # by block: the last page whose record is lost
         self.bad: list[int] = []
         self.sequence = 0  # of the block begun last
-        self.open_block = -1  # that one, which may have room
+        self.open_block = NO_BLOCK  # that one, which may have room
         self.before = np.zeros(1, PAGE)[0]  # the page programmed last
         self.torn = 0  # pages behind it that hold nothing
         self._nand = nand

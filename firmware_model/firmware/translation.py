@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from firmware_model.firmware.block_use import NO_BLOCK, BlockUse
 from firmware_model.firmware.medium import Unreadable, WornOut
 from firmware_model.firmware.mounting import Mount
 from firmware_model.firmware.page_map import PAGE_SHIFT, VALID, Entries, PageMap
@@ -35,9 +35,7 @@ from firmware_model.hardware.nand import Nand
 
 FREE_BLOCKS: Final = 3  # kept for collection: one to fill, one for what moves, one that goes bad
 LEVEL_EVERY: Final = 16  # blocks begun between two looks at the wear
-WEAR_SPREAD: Final = 200  # erases between the most and the least worn block, before data moves
 REFRESH_AT: Final = 6  # bits corrected in one codeword: the page moves before more of them flip
-_KEPT_OUT: Final = 1 << 30  # more than any count
 _NONE: Final = np.zeros(0, np.int64)
 
 
@@ -65,15 +63,10 @@ class Translation:
         self.logical_pages = logical_pages
         self.host_pages = self.moved_pages = 0  # programmed since power-up
         self._nand = nand
-        self._first_block = first_block
-        self._block_count = block_count
         self._block_pages = nand.geometry.block_pages
         self._epoch = epoch
         self._map_entries = nand.geometry.page_bytes // 8
         self._nothing = bytes(nand.geometry.page_bytes)  # in place of a page that holds none
-        self._valid_in = np.zeros(block_count, np.int32)  # pages that count
-        self._erases = np.zeros(block_count, np.int64)
-        self._is_bad = np.zeros(block_count, np.bool_)
         self._tired: set[int] = set()  # blocks whose bits need much correction
         self._records = np.zeros(self._block_pages, RECORD)  # of the pages programmed next
         found = Mount(nand, first_block, block_count, logical_pages, epoch)
@@ -83,11 +76,12 @@ class Translation:
         self._open = found.open_block  # the block that is being filled
         self._before, self._torn = found.before, found.torn  # what the next record tells of others
         self._may_be_short = True  # of free blocks: a cut may have fallen into a collection
-        is_open = self._open >= 0
+        is_open = self._open != NO_BLOCK
         self._left = self._block_pages - nand.programmed_in(self._open) if is_open else 0
-        self._erases[:] = nand.erase_counts(first_block, block_count)
-        self._is_bad[[block - first_block for block in found.bad]] = True
-        self._count_valid()
+        self._use = BlockUse(nand, first_block, block_count, found.bad)
+        entries = self._map.entries()
+        self._use.enter((entries[entries != 0] >> PAGE_SHIFT) - 1)
+        self._use.enter(np.array(list(self._map_at.values()), np.int64))
         self._stamp()
 
     # --- what the volume asks -------------------------------------------------------------------
@@ -159,23 +153,15 @@ class Translation:
         self._map = PageMap(self.logical_pages)
         self._map_at.clear()
         self._numbers = {block: np.full_like(row, NOTHING) for block, row in self._numbers.items()}
-        self._valid_in[:] = 0
+        self._use.leave_all()
         self._before = np.zeros(1, PAGE)[0]
         for block in self._lost:
             self._left = 0 if block == self._open else self._left
             if not self._nand.erase(block, "data block"):
-                self._is_bad[block - self._first_block] = True
+                self._use.went_bad(block)
                 self._nand.mark_bad(block)
         self._lost.clear()
         self._stamp()
-
-    def _count_valid(self) -> None:
-        entries = self._map.entries()
-        pages = (entries[entries != 0] >> PAGE_SHIFT) - 1
-        blocks = pages // self._block_pages - self._first_block
-        self._valid_in += np.bincount(blocks, minlength=self._block_count).astype(np.int32)
-        for page in self._map_at.values():
-            self._valid_in[page // self._block_pages - self._first_block] += 1
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -203,14 +189,14 @@ class Translation:
         if kind == MAP:
             self._numbers[block][index : index + done] = FIRST_MAP - numbers[:done]
             for at in range(done):
-                self._leave(np.array([self._map_at.get(int(numbers[at]), -1)]))
+                self._use.leave(np.array([self._map_at.get(int(numbers[at]), -1)]))
                 self._map_at[int(numbers[at])] = first + at
         elif done:
             self._numbers[block][index : index + done] = numbers[:done]
             pages = np.arange(first + 1, first + 1 + done)
             kept = valids if isinstance(valids, int) else valids[:done]
             self._enter(numbers[:done], (pages << PAGE_SHIFT) | kept, is_run)
-        self._valid_in[block - self._first_block] += done
+        self._use.enter_block(block, done)
         if done < len(numbers):
             self._retire(block)
         return done
@@ -219,25 +205,11 @@ class Translation:
         """Put logical pages where they stand now."""
         run = self._map.run(int(numbers[0]), len(numbers)) if is_run else None
         if run is None:
-            self._leave((self._map.at(numbers) >> PAGE_SHIFT) - 1)
+            self._use.leave((self._map.at(numbers) >> PAGE_SHIFT) - 1)
             self._map.put(numbers, entries)
         else:
-            self._leave((run >> PAGE_SHIFT) - 1)
+            self._use.leave((run >> PAGE_SHIFT) - 1)
             run[:] = entries
-
-    def _leave(self, pages: Entries) -> None:
-        """Count pages, or -1 for none, as holding nothing that counts any more."""
-        if not len(pages):
-            return
-        block = int(pages.min()) // self._block_pages
-        if block >= 0 and int(pages.max()) // self._block_pages == block:
-            self._valid_in[block - self._first_block] -= len(pages)
-            return
-        blocks = pages[pages >= 0] // self._block_pages - self._first_block
-        if len(blocks):
-            first, last = int(blocks.min()), int(blocks.max())
-            counts = len(blocks) if first == last else np.bincount(blocks - first)
-            self._valid_in[first : last + 1] -= counts
 
     def _write_map(self, number: int, pages: Entries = _NONE, kept: Entries = _NONE) -> None:
         """Write a page of the map, in which logical `pages` have left what the masks in `kept` say.
@@ -257,7 +229,7 @@ class Translation:
             entries[pages - first] = after
             data = entries.astype("<i8").tobytes()
             is_written = self._program(MAP, numbers, 0, data, "map")
-        self._leave((before[after == 0] >> PAGE_SHIFT) - 1)
+        self._use.leave((before[after == 0] >> PAGE_SHIFT) - 1)
         self._map.put(pages, after)
 
     # --- room -----------------------------------------------------------------------------------
@@ -272,39 +244,23 @@ class Translation:
         if self._left and not self._may_be_short:
             return
         self._may_be_short = False
-        while np.count_nonzero(self._free()) + bool(self._left) < FREE_BLOCKS:
-            victim = self._least_valid()
-            if victim is None:
+        while self._use.free_count(self._filling) + bool(self._left) < FREE_BLOCKS:
+            victim = self._use.cheapest(self._filling)
+            if victim == NO_BLOCK:
                 self._may_be_short = True
                 raise WornOut("too few good blocks are left")
             self._collect(victim)
         if not self._sequence % LEVEL_EVERY:
-            self._level()
+            cold = self._use.coldest(self._filling)
+            if cold != NO_BLOCK:
+                self._collect(cold)
         if not self._left:
             self._begin()
 
-    def _free(self) -> npt.NDArray[np.bool_]:
-        return self._good(self._valid_in == 0)
-
-    def _good(self, blocks: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Return those of the blocks that are neither bad nor being filled."""
-        blocks &= ~self._is_bad
-        if self._open >= 0 and self._left:
-            blocks[self._open - self._first_block] = False
-        return blocks
-
-    def _least_valid(self) -> int | None:
-        """Return the block that costs the least to collect, or None where none gives room."""
-        counts = np.where(self._good(self._valid_in > 0), self._valid_in, _KEPT_OUT)
-        victim = int(counts.argmin())
-        return victim + self._first_block if counts[victim] < self._block_pages else None
-
-    def _level(self) -> None:
-        """Move what has lain still off a block that is far less worn than others."""
-        erases = np.where(self._good(self._valid_in > 0), self._erases, _KEPT_OUT)
-        coldest = int(erases.argmin())
-        if self._erases.max() - erases[coldest] > WEAR_SPREAD:
-            self._collect(coldest + self._first_block)
+    @property
+    def _filling(self) -> int:
+        """The open block, as long as it has room."""
+        return self._open if self._left else NO_BLOCK
 
     def _collect(self, block: int) -> None:
         """Move what is valid out of a block."""
@@ -337,18 +293,17 @@ class Translation:
 
     def _begin(self) -> None:
         """Erase the least worn free block, and fill it from now on."""
-        while True:
-            free = np.flatnonzero(self._free())
-            if not len(free):
+        is_erased = False
+        while not is_erased:
+            block = self._use.least_worn_free()
+            if block == NO_BLOCK:
                 raise WornOut("no good block is left")
-            at = int(free[self._erases[free].argmin()])
-            block = at + self._first_block
             is_erased = self._nand.erase(block, "data block")
-            self._erases[at] += 1
-            if is_erased:
-                break
-            self._is_bad[at] = self._may_be_short = True
-            self._nand.mark_bad(block)
+            self._use.was_erased(block)
+            if not is_erased:
+                self._may_be_short = True
+                self._use.went_bad(block)
+                self._nand.mark_bad(block)
         self._sequence += 1
         self._open, self._left = block, self._block_pages
         self._numbers[block] = np.full(self._block_pages, NOTHING, np.int64)
@@ -360,7 +315,7 @@ class Translation:
 
     def _retire(self, block: int) -> None:
         """Take a block that failed out of use, once nothing that counts is left in it."""
-        self._is_bad[block - self._first_block] = True
+        self._use.went_bad(block)
         self._left = 0
         self._torn += 1
         self._may_be_short = True
