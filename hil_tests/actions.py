@@ -139,7 +139,8 @@ VERBS: dict[str, Verb] = {
     "erase_by_code": Verb((), "erase with the reset code"),
     "sanitize": Verb((), "SANITIZE, cryptographic erase"),
     "set_read_only": Verb((Word("setting", ("on", "off")),), "set persistent read-only mode"),
-    "update": Verb((IMAGE,), "give the drive a firmware image"),
+    "update": Verb((IMAGE,), "give the drive a firmware image, and have it begin with it"),
+    "stage": Verb((IMAGE,), "give the drive a firmware image for its next power-up"),
     # Supply, plug, bus and time.
     "power_cycle": Verb((), "take supply away and give it back"),
     "unplug": Verb((), "move the data lines to another host; supply stays"),

@@ -52,5 +52,5 @@ class Memory:
             pins=self.pins.copy(),
             recorded=self.recorded.copy(),
             attempts=replace(self.attempts),
-            firmware=replace(self.firmware, genuine=self.firmware.genuine.copy()),
+            firmware=self.firmware.copy(),
         )
