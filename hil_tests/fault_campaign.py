@@ -20,7 +20,7 @@ class Verdict(StrEnum):
 
     DETECTED = "detected"  # the drive says that something is wrong, or refuses
     TOLERATED = "tolerated"  # all is as without the fault
-    FAIL_SAFE = "fail-safe"  # availability is lost, and nothing else
+    FAIL_SAFE = "fail-safe"  # what the fault may cost is lost, and nothing else
     VIOLATED = "violated"  # somebody has what he must not have
 
 
@@ -111,7 +111,7 @@ def _outcome(
 
 def _seen(step: Step) -> tuple[object, ...]:
     """Return what can be seen of a step from outside."""
-    return step.outcome, step.detail, step.state, step.tries
+    return step.outcome, step.detail, step.state, step.tries, step.mismatches
 
 
 def _tells(step: Step, clean: Step) -> bool:

@@ -295,8 +295,10 @@ class Bench:
         if not any(fits(None, world) for world in self.worlds):
             held = self.worlds[0].data
             wrong = [block for block, n in enumerate(seen, lba) if n not in held.get(block, (n,))]
+            is_excused = self.memory.may_lose_all or self.memory.losable.issuperset(wrong)
+            facet = "lost" if is_excused else "data"
             step.mismatches.append(
-                Mismatch("data", ("what was written",), f"other content in blocks {wrong[:4]}")
+                Mismatch(facet, ("what was written",), f"other content in blocks {wrong[:4]}")
             )
         else:
             self.oracle.narrow(fits)

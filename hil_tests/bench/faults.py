@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 CORRECTED_BITS: Final = 8  # of a codeword, which the ECC must carry: nothing may be lost by them
 
+# Glitched there, a drive may no longer know where data stands.
+FLASH_LAYER: Final = frozenset(
+    f"firmware/{name}.py" for name in ("mounting", "page_map", "translation")
+)
+
 
 class Armed(Protocol):
     """A fault that waits for the next action."""
@@ -61,6 +66,8 @@ class Glitched:
         glitch.disarm()
         step.seen["glitch"] = str(glitch.hit or f"none: there are {glitch.count} to choose from")
         step.seen["choices"] = glitch.count
+        hit = glitch.hit
+        bench.memory.may_lose_all |= hit is not None and hit.file in FLASH_LAYER
 
 
 @dataclass(frozen=True, slots=True)
