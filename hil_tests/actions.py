@@ -60,7 +60,7 @@ FAULTS: tuple[str, ...] = (
     "flip_data_records",  # n bits of the record in each spare area
     "flip_key_records",
     "flip_log_records",
-    "fail_data",  # the n newest blocks of that area fail at their next program or erase
+    "fail_data",  # the first n blocks of that area that are programmed or erased fail
     "fail_keys",
     "fail_log",
 )

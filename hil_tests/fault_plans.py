@@ -224,11 +224,13 @@ def _jumps(step: Step) -> Iterator[Plan]:
 
 def _timed(facts: Facts) -> Iterator[Scenario]:
     """Give what time decides on: whether an open drive locks itself, how long an answer takes."""
+    past = "wait-99999"  # so that there is a time to run back to
+    opened, closed = join(past, OPENED), join(past, CLOSED)
     later = f"wait-{(facts.auto_lock_s or 600) + 1},read-0-8,{STAYS_SHUT}"
-    yield Scenario("open", OPENED, "read-0-8", later)
-    yield Scenario("wrong-pin", CLOSED, "unlock-user-1", STAYS_SHUT)
-    yield Scenario("unlock", CLOSED, "unlock-user-0", later)
-    yield Scenario("start", CLOSED, RESTART, STAYS_SHUT)
+    yield Scenario("open", opened, "read-0-8", later)
+    yield Scenario("wrong-pin", closed, "unlock-user-1", STAYS_SHUT)
+    yield Scenario("unlock", closed, "unlock-user-0", later)
+    yield Scenario("start", closed, RESTART, STAYS_SHUT)
 
 
 def _failing_noise(step: Step) -> Iterator[Plan]:
@@ -243,8 +245,11 @@ def _drawing(facts: Facts) -> Iterator[Scenario]:
     yield Scenario("provision", RESTART, "set_pin-user-0", "twin_keys,unlock-user-0,write-0-0-8")
     yield Scenario("start", CLOSED, RESTART, f"twin_keys,{STAYS_SHUT}")
     yield Scenario("unlock", CLOSED, "unlock-user-0", f"twin_keys,lock,{STAYS_SHUT}")
-    yield Scenario("change-pin", OPENED, "set_pin-user-1", "twin_keys,lock,unlock-user-0,read-0-8")
-    yield Scenario("erase", OPENED, "erase", "twin_keys,set_pin-user-0,unlock-user-0,read-0-8")
+    # What was drawn before is used up first.
+    more = "set_pin-user-2,set_pin-user-3,set_pin-user-4,set_pin-user-5,set_pin-user-1"
+    changed = f"{more},twin_keys,lock,unlock-user-1,read-0-8"
+    yield Scenario("change-pin", OPENED, "set_pin-user-1", changed)
+    yield Scenario("erase", OPENED, "erase", f"set_pin-user-0,unlock-user-0,{changed}")
     if "recovery" in facts.features:
         yield Scenario("make-recovery", OPENED, "make_recovery", f"twin_keys,lock,{STAYS_SHUT}")
     if "host unlock" in facts.features:

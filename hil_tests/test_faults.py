@@ -170,6 +170,8 @@ def test_no_fault_of_the_reference_drive_gives_anybody_anything(family: str) -> 
 
     assert [each for part in done for each in part.tried if each.property_id] == []
     assert sum(len(part.tried) for part in done) >= len(names)
+    if family != "flash":  # of which no scenario uses every area
+        assert sum(part.outcomes()[Verdict.UNMET] for part in done) == 0
 
 
 @pytest.mark.parametrize(
@@ -201,6 +203,21 @@ def test_plan_that_changes_nothing_is_tolerated_and_one_that_stops_the_drive_det
 
     assert tried["flip_data-8"] is Verdict.TOLERATED
     assert tried["flip_keys-9"] is Verdict.DETECTED
+    assert tried["flip_log-30"] is tried["fail_keys-1"] is Verdict.UNMET  # nobody looked there
+
+
+def test_block_that_is_to_fail_next_is_the_next_one_there_is_and_no_more_of_them() -> None:
+    part = Target("model:native").bench().drive.board.nand
+    part.fail_next(300, 301, 302, count=2)
+
+    erased = []
+    for block in (301, 302, 300):
+        erased.append(part.erase(block, "anything"))
+        if not erased[-1]:
+            part.mark_bad(block)
+
+    assert erased == [False, False, True]
+    assert part.failures_left == 0
 
 
 def test_command_counts_plans_by_outcome_and_fails_on_a_violation() -> None:
