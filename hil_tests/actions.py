@@ -60,7 +60,7 @@ FAULTS: tuple[str, ...] = (
     "flip_data_records",  # n bits of the record in each spare area
     "flip_key_records",
     "flip_log_records",
-    "fail_data",  # the n newest blocks of that area fail at their next program or erase
+    "fail_data",  # the first n blocks of that area that are programmed or erased fail
     "fail_keys",
     "fail_log",
 )
@@ -139,7 +139,8 @@ VERBS: dict[str, Verb] = {
     "erase_by_code": Verb((), "erase with the reset code"),
     "sanitize": Verb((), "SANITIZE, cryptographic erase"),
     "set_read_only": Verb((Word("setting", ("on", "off")),), "set persistent read-only mode"),
-    "update": Verb((IMAGE,), "give the drive a firmware image"),
+    "update": Verb((IMAGE,), "give the drive a firmware image, and have it begin with it"),
+    "stage": Verb((IMAGE,), "give the drive a firmware image for its next power-up"),
     # Supply, plug, bus and time.
     "power_cycle": Verb((), "take supply away and give it back"),
     "unplug": Verb((), "move the data lines to another host; supply stays"),

@@ -11,7 +11,7 @@ from hil_tests.actions import parse_action, parse_steps, spell_steps
 from hil_tests.fault_plans import Family, Plan
 from hil_tests.properties.base import Property
 from hil_tests.runs import Target, judge
-from hil_tests.snapshot import Scenario, Snapshot
+from hil_tests.snapshot import Branch, Scenario, Snapshot
 from hil_tests.steps import Outcome, Step
 
 
@@ -20,8 +20,9 @@ class Verdict(StrEnum):
 
     DETECTED = "detected"  # the drive says that something is wrong, or refuses
     TOLERATED = "tolerated"  # all is as without the fault
-    FAIL_SAFE = "fail-safe"  # availability is lost, and nothing else
+    FAIL_SAFE = "fail-safe"  # what the fault may cost is lost, and nothing else
     VIOLATED = "violated"  # somebody has what he must not have
+    UNMET = "unmet"  # nothing used what had failed: it says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +66,27 @@ def run_plans(
     target = target.changed(scenario.settings)
     start = Snapshot.after(target.bench(family.measure), scenario.once())
     before = len(scenario.once()) + len(scenario.each_time())
-    clean = _run(start, scenario, Plan(family.measure))
+    clean = _run(start, scenario, Plan(family.measure)).steps
     normal = clean[before + len(family.measure) :]
     tried = []
     for plan in [*family.plans(normal[0])][share[0] :: share[1]]:
-        steps = _run(start, scenario, plan)
+        branch = _run(start, scenario, plan)
         begin = before + len(plan.faults)
-        tried.append(_outcome(target, scenario, steps, normal, begin, properties))
+        found = _outcome(target, scenario, branch.steps, normal, begin, properties)
+        is_unmet = not all(met() for met in branch.bench.met)
+        is_unmet |= len(branch.steps[begin].boots) < len(plan.cuts)
+        if is_unmet and found.verdict is Verdict.TOLERATED:
+            found = replace(found, verdict=Verdict.UNMET)
+        tried.append(found)
     return Campaign(family.name, scenario.name, tuple(tried))
 
 
-def _run(start: Snapshot, scenario: Scenario, plan: Plan) -> list[Step]:
+def _run(start: Snapshot, scenario: Scenario, plan: Plan) -> Branch:
     branch = start.branch()
     action = parse_action(scenario.action).at(*plan.cuts)
     after = parse_steps(scenario.after)
     branch.run((*scenario.each_time(), *plan.faults, action, *after), ())
-    return branch.steps
+    return branch
 
 
 def _outcome(
@@ -111,7 +117,7 @@ def _outcome(
 
 def _seen(step: Step) -> tuple[object, ...]:
     """Return what can be seen of a step from outside."""
-    return step.outcome, step.detail, step.state, step.tries
+    return step.outcome, step.detail, step.state, step.tries, step.mismatches
 
 
 def _tells(step: Step, clean: Step) -> bool:

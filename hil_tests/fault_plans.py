@@ -57,6 +57,9 @@ def attacks(facts: Facts) -> Iterator[Scenario]:
     spent = join(last, "unlock-user-1@3")
     yield Scenario("start-after-last", spent, RESTART, gone)
     yield Scenario("start", CLOSED, RESTART, STAYS_SHUT)
+    reads = "read-0-8,write-2-9-8,read-0-16"
+    used = f"unlock-user-0,{reads},{RESTART},unlock-user-0,{reads}"
+    yield Scenario("start-and-use", CLOSED, RESTART, used)
     yield Scenario("locked-read", CLOSED, "read-0-8", STAYS_SHUT)
     yield Scenario("locked-write", CLOSED, "write-0-9-8", "unlock-user-0,read-0-8")
     yield Scenario("right-pin", CLOSED, "unlock-user-0", f"lock,{STAYS_SHUT}")
@@ -64,7 +67,8 @@ def attacks(facts: Facts) -> Iterator[Scenario]:
     yield Scenario("set-admin", CLOSED, "set_pin-admin-2", f"unlock-admin-2,{STAYS_SHUT}")
     yield Scenario("erase-unasked", CLOSED, "erase", STAYS_SHUT)
     yield Scenario("read-log", CLOSED, "read_log", STAYS_SHUT)
-    yield Scenario("provision", RESTART, "set_pin-user-0", "lock,unlock-user-1,read-0-8")
+    used = "unlock-user-0,write-0-0-8,read-0-8"
+    yield Scenario("provision", RESTART, "set_pin-user-0", f"lock,unlock-user-1,read-0-8,{used}")
     yield Scenario("store", OPENED, "write-0-9-8", f"lock,read-0-8,search_flash,{STAYS_SHUT}")
     for event in ("lock", "unplug", "reset", "suspend"):
         yield Scenario(event, OPENED, event, STAYS_SHUT)
@@ -73,6 +77,7 @@ def attacks(facts: Facts) -> Iterator[Scenario]:
         yield Scenario("timer", waited, "read-0-8", STAYS_SHUT)
     erased = f"{gone},set_pin-user-2,unlock-user-2,read-0-8"
     yield Scenario("erase", join(OPENED, "note_flash"), "erase", erased)
+    yield Scenario("erase-by-code", CLOSED, "erase_by_code", erased)
     yield Scenario("sanitize", OPENED, "sanitize", erased)
     yield Scenario("change-pin", OPENED, "set_pin-user-1", f"lock,{gone},unlock-user-1,read-0-8")
     admin = join(STORED, "set_pin-admin-1", RESTART, "unlock-user-0")
@@ -93,6 +98,7 @@ def attacks(facts: Facts) -> Iterator[Scenario]:
     if "recovery" in facts.features:
         given = join(STORED, "make_recovery", RESTART)
         taken = f"unlock-user-2,read-0-8,{STAYS_SHUT}"
+        yield Scenario("recover", given, "recover-0-2", f"lock,recover-5-3,read-0-8,{STAYS_SHUT}")
         yield Scenario("recover-wrong", given, "recover-3-2", taken)
         used = join(STORED, "make_recovery,lock,recover-0-0", RESTART)
         yield Scenario("recover-used", used, "recover-5-2", taken)
@@ -107,6 +113,7 @@ def _forgeries() -> Iterator[Scenario]:
     images = {"unsigned": 4, "flipped": 8, "other-product": 12, "own-part": 13, "weakening": 14}
     for name, number in images.items():
         yield Scenario(f"update-{name}", OPENED, f"update-{number}", STAYS_SHUT)
+    yield Scenario("update", OPENED, "update-1", f"unlock-user-0,update-0,{STAYS_SHUT}")
     newest = join(STORED, "update-1", RESTART, "unlock-user-0")
     yield Scenario("update-older", newest, "update-0", STAYS_SHUT)
     yield Scenario("tampered-firmware", newest, "tamper_firmware", STAYS_SHUT)
@@ -217,11 +224,13 @@ def _jumps(step: Step) -> Iterator[Plan]:
 
 def _timed(facts: Facts) -> Iterator[Scenario]:
     """Give what time decides on: whether an open drive locks itself, how long an answer takes."""
+    past = "wait-99999"  # so that there is a time to run back to
+    opened, closed = join(past, OPENED), join(past, CLOSED)
     later = f"wait-{(facts.auto_lock_s or 600) + 1},read-0-8,{STAYS_SHUT}"
-    yield Scenario("open", OPENED, "read-0-8", later)
-    yield Scenario("wrong-pin", CLOSED, "unlock-user-1", STAYS_SHUT)
-    yield Scenario("unlock", CLOSED, "unlock-user-0", later)
-    yield Scenario("start", CLOSED, RESTART, STAYS_SHUT)
+    yield Scenario("open", opened, "read-0-8", later)
+    yield Scenario("wrong-pin", closed, "unlock-user-1", STAYS_SHUT)
+    yield Scenario("unlock", closed, "unlock-user-0", later)
+    yield Scenario("start", closed, RESTART, STAYS_SHUT)
 
 
 def _failing_noise(step: Step) -> Iterator[Plan]:
@@ -236,8 +245,11 @@ def _drawing(facts: Facts) -> Iterator[Scenario]:
     yield Scenario("provision", RESTART, "set_pin-user-0", "twin_keys,unlock-user-0,write-0-0-8")
     yield Scenario("start", CLOSED, RESTART, f"twin_keys,{STAYS_SHUT}")
     yield Scenario("unlock", CLOSED, "unlock-user-0", f"twin_keys,lock,{STAYS_SHUT}")
-    yield Scenario("change-pin", OPENED, "set_pin-user-1", "twin_keys,lock,unlock-user-0,read-0-8")
-    yield Scenario("erase", OPENED, "erase", "twin_keys,set_pin-user-0,unlock-user-0,read-0-8")
+    # What was drawn before is used up first.
+    more = "set_pin-user-2,set_pin-user-3,set_pin-user-4,set_pin-user-5,set_pin-user-1"
+    changed = f"{more},twin_keys,lock,unlock-user-1,read-0-8"
+    yield Scenario("change-pin", OPENED, "set_pin-user-1", changed)
+    yield Scenario("erase", OPENED, "erase", f"set_pin-user-0,unlock-user-0,{changed}")
     if "recovery" in facts.features:
         yield Scenario("make-recovery", OPENED, "make_recovery", f"twin_keys,lock,{STAYS_SHUT}")
     if "host unlock" in facts.features:

@@ -99,6 +99,8 @@ def scenarios(facts: Facts) -> Iterator[CutScenario]:
         again = join(STORED, "update-0", RESTART, "unlock-user-0")
         yield CutScenario("update-again", again, "update-1", after)
         yield CutScenario("update-refused", opened, "update-4", after)
+        waits = join("unlock-user-0,stage-4", RESTART, after)
+        yield CutScenario("update-waiting", again, "stage-1", waits)
     if "duress" in facts.features:
         armed = join(STORED, "set_duress-3", RESTART)
         yield CutScenario("set-duress", opened, "set_duress-3", join("lock", opens))

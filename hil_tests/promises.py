@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from hil_tests.steps import Excused, Mismatch, Step
+from hil_tests.steps import Mismatch, Step
 
 # What is claimed of a drive that works, and of no other.
 OF_A_WORKING_DRIVE: Final = frozenset(
@@ -27,11 +27,11 @@ OF_A_WORKING_DRIVE: Final = frozenset(
 
 def without_losses(step: Step) -> Step:
     """Return a step as if it had cost nothing that its fault may cost."""
-    kept = [each for each in step.mismatches if _is_harm(step, each)]
+    kept = [each for each in step.mismatches if _is_harm(each)]
     return replace(step, mismatches=kept)
 
 
-def _is_harm(step: Step, wrong: Mismatch) -> bool:
+def _is_harm(wrong: Mismatch) -> bool:
     """Tell whether a mismatch gives more than any drive may."""
     match wrong.facet:
         case "outcome":
@@ -42,7 +42,7 @@ def _is_harm(step: Step, wrong: Mismatch) -> bool:
             return wrong.seen == "unlocked" or (is_gone and stays)
         case "tries":
             return _gives_tries(wrong)
-    return Excused.DATA not in step.excused
+    return wrong.facet != "lost"
 
 
 def _gives_tries(wrong: Mismatch) -> bool:

@@ -33,7 +33,7 @@ class Excused(Enum):
     """What a fault may cost."""
 
     AVAILABILITY = "availability"
-    DATA = "data"
+    DATA = "data"  # what the disturbed command was to store, and no other
 
 
 class Outcome(Enum):
@@ -53,7 +53,11 @@ REFUSALS = (Outcome.WRONG_PIN, Outcome.REFUSED, Outcome.NOT_SUPPORTED)
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """What was seen and fits no world. Facets: outcome, state, tries, data."""
+    """What was seen and fits no world.
+
+    Facets: outcome, state, tries, data; and lost,
+    for data that a fault may cost.
+    """
 
     facet: str
     expected: tuple[Any, ...]

@@ -3,14 +3,15 @@
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hil_tests.actions import parse_action, parse_steps
-from hil_tests.fault_campaign import Verdict, run_plans
-from hil_tests.fault_plans import FAMILIES
+from hil_tests.actions import Action, parse_action, parse_steps
+from hil_tests.fault_campaign import Tried, Verdict, run_plans
+from hil_tests.fault_plans import FAMILIES, Plan
 from hil_tests.glitch.glitch import Glitch, Site, WatchdogReset
 from hil_tests.glitch.instrument import COMPARISON, KEPT, STEP, VERDICT, instrumented
 from hil_tests.glitch.shadow import SHIPPED, shadow
@@ -36,50 +37,55 @@ def compiled(source: str) -> tuple[Callable[..., Any], Glitch]:
 
 
 def outcomes(source: str, *arguments: Any) -> list[Any]:
-    """Return what `f` gives without a glitch, and with each that there is."""
+    """Return what `f` gives without a glitch, and with each; None where it is an exception."""
     function, glitch = compiled(source)
     glitch.arm(0)
     results = [function(*arguments)]
     for number in range(1, glitch.count + 1):
         glitch.arm(number)
-        results.append(function(*arguments))
+        try:
+            results.append(function(*arguments))
+        except NameError:  # of a local name that holds nothing
+            results.append(None)
     return results
 
 
 @pytest.mark.parametrize(
     ("source", "arguments", "expected"),
     [
-        ("def f(x):\n if x: return 1\n return 2", (True,), [1, 2]),
-        ("def f(x):\n return 1 if not x else 2", (True,), [2, 1]),
-        ("def f(x):\n return x == 3", (3,), [True, False]),
-        ("def f(x):\n return x < 3 < 4", (5,), [False, True]),
-        ("def f(x):\n return x or 7", (5,), [5, 7]),
-        ("def f(x):\n return x or 7", (0,), [7, 0]),
-        ("def f(x):\n return x and 7", (5,), [7, 5]),
-        ("def f(x):\n return [y for y in x if y > 1]", ([1, 2],), [[2], [1, 2], []]),
-        ("def f(x):\n if x and x > 1: return 1\n return 0", (2,), [1, 0, 0, 0]),
-        ("def f(x):\n return any(y == 2 for y in x)", ([1],), [False, True]),
-        ("def f(x):\n while x > 0:\n  x -= 1\n return x", (1,), [0, 1, -1]),
-        ("def f(x):\n x.append(1)\n return [*x]", ([],), [[1], [1]]),
-        ("def f(x):\n x[0] = 5\n return x[0]", ([4],), [5, 5]),
+        ("def f(x):\n if x: return 1\n return 2", (True,), [1, 2, 2]),
+        ("def f(x):\n return 1 if not x else 2", (True,), [2, None, 1]),
+        ("def f(x):\n return x == 3", (3,), [True, None, False]),
+        ("def f(x):\n return x < 3 < 4", (5,), [False, None, True]),
+        ("def f(x):\n return x or 7", (5,), [5, None, 7]),
+        ("def f(x):\n return x or 7", (0,), [7, None, 0]),
+        ("def f(x):\n return x and 7", (5,), [7, None, 5]),
+        ("def f(x):\n return [y for y in x if y > 1]", ([1, 2],), [[2], None, [1, 2], []]),
+        ("def f(x):\n if x and x > 1: return 1\n return 0", (2,), [1, 0, 0, 0, 0]),
+        ("def f(x):\n return any(y == 2 for y in x)", ([1],), [False, None, True]),
+        ("def f(x):\n while x > 0:\n  x -= 1\n return x", (1,), [0, 1, 0, -1, None]),
+        ("def f(x):\n x.append(1)\n return [*x]", ([],), [[1], [1], None]),
+        ("def f(x):\n x[0] = 5\n return x[0]", ([4],), [5, 5, None]),
+        ("def f(x):\n y = 1\n y += x\n return y", (7,), [8, None, 1, None]),
+        ("def f(x):\n for y in x:\n  if y: break\n return y", ([1, 2],), [1, 2, 2, None]),
     ],
 )
 def test_each_verdict_is_turned_once_and_each_step_left_out(
     source: str, arguments: tuple[Any, ...], expected: list[Any]
 ) -> None:
-    assert outcomes(source, *arguments)[: len(expected)] == expected
+    assert outcomes(source, *arguments) == expected
 
 
 def test_step_that_is_left_out_leaves_things_as_they_were() -> None:
     source = "def f():\n x = [1]\n x.append(2)\n x[0] = 9\n del x[0]\n return x"
 
-    assert outcomes(source) == [[2], [], [2], [9, 2]]
+    assert outcomes(source) == [[2], None, [], [2], [9, 2], None]
 
 
 def test_raise_that_is_left_out_goes_on() -> None:
     source = "def f():\n try:\n  raise ValueError\n except ValueError:\n  return 1\n return 2"
 
-    assert outcomes(source) == [1, 2]
+    assert outcomes(source) == [1, 2, 2]
 
 
 def test_match_on_values_is_a_chain_of_verdicts() -> None:
@@ -95,13 +101,13 @@ def test_match_on_values_is_a_chain_of_verdicts() -> None:
 def test_match_on_shapes_may_be_missed() -> None:
     source = "def f(x):\n match x:\n  case [a, b]: return a + b\n  case _: return 0"
 
-    assert outcomes(source, [1, 2]) == [3, 0]
+    assert outcomes(source, [1, 2]) == [3, 0, None]
 
 
 def test_comparison_of_arrays_is_no_verdict() -> None:
-    assert outcomes("import numpy\ndef f(x):\n return list(numpy.array(x) == 1)", [1, 2]) == [
-        [True, False]
-    ]
+    source = "import numpy\ndef f(x):\n return list(numpy.array(x) == 1)"
+
+    assert outcomes(source, [1, 2]) == [[True, False], None]
 
 
 def test_site_tells_where_it_stands_and_what_it_is() -> None:
@@ -184,7 +190,7 @@ def test_part_of_the_users_own_can_be_glitched(tmp_path: Path) -> None:
 
     found = load_class(f"{path}:Mine", made.module)
 
-    made.glitch.arm(1)
+    made.glitch.arm(2)  # its return comes first
     assert found().is_reached(0) is False
     made.glitch.disarm()
 
@@ -214,6 +220,39 @@ def test_no_glitch_of_the_reference_drive_gives_anybody_anything(name: str) -> N
 
     assert [each for each in campaign.tried if each.property_id] == []
     assert len(campaign.tried) > 25
+
+
+def tried_at(name: str, source: str) -> Tried:
+    """Return what becomes of a scenario whose action is glitched where that stands last."""
+    target, family = Target("model:native"), FAMILIES["glitch"]
+    scenario = next(each for each in family.scenarios(target.facts) if each.name == name)
+    run = (*scenario.once(), *scenario.each_time(), *family.measure, parse_action(scenario.action))
+    target.bench(run).run_all(run)
+    glitch = shadow().glitch
+    number = max(
+        number for number, site in enumerate(glitch.asked, 1) if glitch.sites[site].source == source
+    )
+    plan = Plan((Action("glitch", (number,)),))
+    only = replace(family, plans=lambda step: iter((plan,)))
+    (tried,) = run_plans(target, only, scenario, applicable(target.facts)).tried
+    assert source in tried.where
+    return tried
+
+
+def test_write_that_was_answered_and_left_out_is_a_loss_and_not_tolerated() -> None:
+    tried = tried_at("store", "self._parts.caching.write(self._volume, lba, data)")
+
+    assert tried.verdict is Verdict.FAIL_SAFE
+
+
+def test_glitch_has_no_pin_take_the_place_of_another_that_opens_the_data() -> None:
+    tried = tried_at("change-pin", "slot is Slot.DURESS")
+
+    assert (tried.property_id, tried.verdict) == ("", Verdict.DETECTED)
+
+
+def test_refusal_whose_return_is_left_out_is_not_answered_as_done() -> None:
+    assert tried_at("read-only", "return WRITE_PROTECTED").property_id == ""
 
 
 def test_glitch_of_the_only_verdict_opens_a_drive_whose_key_does_not_hang_on_the_pin() -> None:

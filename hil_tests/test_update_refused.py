@@ -228,6 +228,22 @@ def test_newer_image_replaces_one_that_was_saved_and_never_begun_with() -> None:
     assert bench.drive.board.element.state.firmware_slot is FirmwareSlot.B
 
 
+@pytest.mark.parametrize(
+    "second", [image("1.3.0", 3), image("1.3.0", 3)[:-1] + b"?"], ids=("signed", "unsigned")
+)
+def test_image_that_waits_stays_where_the_one_that_runs_is_below_its_floor(second: bytes) -> None:
+    bench = opened()
+    updated(bench, image("1.1.0", 2))
+    send(bench, 0, image("1.2.0", 3))
+    bench.host().unlock(PIN)
+
+    refused = send(bench, 0, second)
+    power_cycle(bench)
+
+    assert refused == COMMAND_SEQUENCE_ERROR
+    assert running(bench) == ("1.2.0", 3)
+
+
 pieces = st.tuples(
     st.sampled_from((0, 4096, 8192, 512, IMAGE_BYTES_MAX)) | st.integers(0, IMAGE_BYTES_MAX),
     st.sampled_from((GOOD, GOOD[:4096], GOOD[4096:8192], GOOD[:-1])) | st.binary(max_size=300),

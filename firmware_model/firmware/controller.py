@@ -1,6 +1,6 @@
 """What the logical unit asks of the firmware: the medium, security protocols, vendor commands."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from firmware_model.firmware.firmware import Firmware
@@ -55,39 +55,41 @@ class DriveController:
         """Return blocks of the open medium."""
         return self._access.read(lba, block_count)
 
+    # Whether the medium may change is asked twice: no single verdict, and no step, allows it.
+
     def write(self, lba: int, data: bytes) -> Sense | None:
         """Store blocks in the open medium."""
-        return self._changed(lambda: self._access.write(lba, data))
+        if not self._may_write():
+            return WRITE_PROTECTED
+        if not self._may_write():
+            return WRITE_PROTECTED
+        self._access.write(lba, data)
+        return None
 
     def trim(self, extents: Sequence[Extent]) -> Sense | None:
         """Forget blocks of the open medium."""
-        return self._changed(lambda: self._trim(extents))
-
-    def _trim(self, extents: Sequence[Extent]) -> None:
-        for each in extents:
-            self._access.trim(each.lba, each.block_count)
-
-    def _changed(self, change: Callable[[], None]) -> Sense | None:
-        """Change the medium, if that may be: asked twice, so that no single verdict allows it."""
         if not self._may_write():
             return WRITE_PROTECTED
-        if self._may_write():
-            change()
-            return None
-        return WRITE_PROTECTED
-
-    def flush(self) -> None:
-        """Have everything answered in flash."""
-        self._access.flush()
-        self._firmware.board.sync()
+        if not self._may_write():
+            return WRITE_PROTECTED
+        for each in extents:
+            self._access.trim(each.lba, each.block_count)
+        return None
 
     def sanitize(self) -> Sense | None:
         """Erase cryptographically."""
         if not self._may_write():
             return WRITE_PROTECTED
-        if not self._may_write():  # no single verdict allows it
+        if not self._may_write():
             return WRITE_PROTECTED
-        return None if self._firmware.sanitize() else INTERNAL_TARGET_FAILURE
+        if not self._firmware.sanitize():
+            return INTERNAL_TARGET_FAILURE
+        return None
+
+    def flush(self) -> None:
+        """Have everything answered in flash."""
+        self._access.flush()
+        self._firmware.board.sync()
 
     def security_in(self, protocol: int, specific: int, length: int) -> bytes | Sense:
         """Answer SECURITY PROTOCOL IN, cut to what was asked for."""

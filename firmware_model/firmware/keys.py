@@ -177,8 +177,14 @@ class _Change:
             kek = keys._kek(slot, answer, stretched, salt)
             key = draw(len(self._mek)) if slot is Slot.DURESS else self._mek
             wrapped = keys._parts.wrapping.wrap(kek, key)
+            if slot is not Slot.DURESS and not self._opens(kek, wrapped):
+                return
             generation = state.slots[slot].generation + 1
             self._records.append(KeyRecord(slot, generation, state.epoch, salt, wrapped))
+
+    def _opens(self, kek: bytes, wrapped: bytes) -> bool:
+        """Tell whether the media key can be had back: no single verdict says what was wrapped."""
+        return self._keys._parts.wrapping.unwrap(kek, wrapped).key == self._mek
 
     def store(self) -> None:
         """Write the wrapped keys; what no slot names any more may go."""
@@ -190,6 +196,8 @@ class _Change:
 
     def commit(self) -> None:
         """Make the new secrets the live ones, in one step with the log record."""
+        if len(self._records) < len(self._stretched):
+            return  # a PIN that opens nothing must not take the place of one that does
         proof = None if self._first else self._keys._proof(self._mek)
         self._element.commit(
             tuple(self._stretched),

@@ -89,14 +89,17 @@ class FirmwareUpdate:
         fault = self._parts.update_check.arriving(offset, piece, self._rules())
         if fault is not None:
             return IMAGE_FAULTS[fault]
-        arriving = arriving or self._begin(piece)
-        return MALFORMED if arriving is None else self._store(arriving, piece)
+        begun = arriving or self._begin(piece)
+        return self._store(begun, piece) if isinstance(begun, _Arriving) else begun
 
-    def _begin(self, piece: bytes) -> _Arriving | None:
+    def _begin(self, piece: bytes) -> _Arriving | Sense:
+        slot = self._spare_slot()
+        if slot is None:
+            return COMMAND_SEQUENCE_ERROR
         try:
-            arriving = _Arriving(ImageHeader.decode(piece), self._spare_slot())
+            arriving = _Arriving(ImageHeader.decode(piece), slot)
         except DecodeError:
-            return None
+            return MALFORMED
         self._close()
         self._parts.updating.begin(_Switch(self, arriving.slot, arriving.header))
         return arriving
@@ -136,10 +139,16 @@ class FirmwareUpdate:
     def _rules(self) -> UpdateRules:
         return rules_of(self._board, self._policy)
 
-    def _spare_slot(self) -> FirmwareSlot:
-        """Return the slot to fill: never the one that runs; the one begun with only if damaged."""
+    def _spare_slot(self) -> FirmwareSlot | None:
+        """Return the slot to fill, or None; never the one that runs.
+
+        Where the other is the one begun with, it is filled only if what stood there was damaged. An
+        image that waits in it stays: the one that runs may be below its floor, and start no more.
+        """
         in_use = (self._board.element.state.firmware_slot, self._running.slot)
         free = [slot for slot in SLOTS if slot not in in_use]
+        if not free and self.is_deferred:
+            return None
         return free[0] if free else next(slot for slot in SLOTS if slot is not self._running.slot)
 
 

@@ -28,9 +28,11 @@ class StuckNoise:
 
     def __init__(self, value: int) -> None:
         self._value = value
+        self.given = 0  # samples so far
 
     def samples(self, count: int) -> bytes:
         """Return the next `count` samples."""
+        self.given += count
         return bytes((self._value,)) * count
 
     def copy(self) -> "StuckNoise":
@@ -41,9 +43,9 @@ class StuckNoise:
 class RepeatingNoise:
     """A noise source that gives the same samples over and over."""
 
-    def __init__(self, samples: bytes, at: int = 0) -> None:
+    def __init__(self, samples: bytes, given: int = 0) -> None:
         self._samples = samples
-        self._at = at
+        self.given = given  # samples so far
 
     @classmethod
     def of(cls, source: NoiseSource, period: int) -> "RepeatingNoise":
@@ -52,14 +54,17 @@ class RepeatingNoise:
 
     def samples(self, count: int) -> bytes:
         """Return the next `count` samples."""
-        begin = self._at % len(self._samples)
-        self._at += count
+        begin = self.given % len(self._samples)
+        self.given += count
         times = (begin + count) // len(self._samples) + 1
         return (self._samples * times)[begin : begin + count]
 
     def copy(self) -> "RepeatingNoise":
         """Return a source that will give the same noise."""
-        return RepeatingNoise(self._samples, self._at)
+        return RepeatingNoise(self._samples, self.given)
+
+
+FailingNoise = StuckNoise | RepeatingNoise
 
 
 class ElementLine:
@@ -73,6 +78,7 @@ class ElementLine:
         self._wanted: int | None = None
         self._is_late = False
         self._is_broken = False
+        self.was_broken = False  # since `break_at`
         for name in COMMANDS:
             setattr(element, name, partial(self._send, name, getattr(element, name)))
 
@@ -82,6 +88,7 @@ class ElementLine:
         Late is when it was obeyed, and the answer is on its way.
         """
         self.count, self._wanted, self._is_late = 0, number, is_late
+        self.was_broken = False
 
     def _send(self, name: str, command: Callable[..., Any], *args: Any, **options: Any) -> Any:
         self._is_broken = self._is_broken and name != "power_on"
@@ -90,7 +97,7 @@ class ElementLine:
             if self._is_broken:
                 raise ElementError("the element does not answer")
             return command(*args, **options)
-        self._is_broken = True
+        self._is_broken = self.was_broken = True
         if self._is_late:
             command(*args, **options)
         raise ElementError("the element does not answer")
@@ -99,16 +106,21 @@ class ElementLine:
 class StuckCells(ElementCells):
     """Cells whose try counters no longer fall; all else is kept as it should be."""
 
+    stuck = 0  # how often one was to fall, and did not
+
     def commit(self, name: str, state: ElementState) -> None:
         """Replace the state, but for tries that were to fall."""
         user, admin, recovery = map(max, self.state.tries, state.tries)
+        self.stuck += (user, admin, recovery) != state.tries
         super().commit(name, replace(state, tries=(user, admin, recovery)))
 
 
-def stick_counter(element: EmbeddedElement) -> None:
+def stick_counter(element: EmbeddedElement) -> StuckCells:
     """Have an element's try counters stick where they are."""
     cells = element._cells
-    element._cells = StuckCells(cells.state, cells._supply, cells._store, element.external)
+    stuck = StuckCells(cells.state, cells._supply, cells._store, element.external)
+    element._cells = stuck
+    return stuck
 
 
 def flip_data(nand: Nand, page: int, count: int) -> None:

@@ -74,6 +74,8 @@ class Nand:
         self.cells = cells
         self.endurance = endurance or Endurance()
         self.corrected = 0  # most bits corrected in one codeword of the last read
+        self.flipped_reads = 0  # of pages whose bits were not those that were programmed
+        self.flipped_record_reads = 0  # the same, of records alone
         self.code = PageCode(geometry.page_bytes, RECORD_BYTES)
         self._supply = supply
         self._clock = clock
@@ -81,6 +83,7 @@ class Nand:
         self._pages = geometry.block_pages
         self._reads: dict[int, int] = {}  # since the erase, of blocks read in this session
         self._failing: set[int] = set()
+        self.failures_left = 0  # blocks that are still to fail
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -114,6 +117,7 @@ class Nand:
         if raws:
             joined = joined.copy()
             for index, raw in raws.items():
+                self.flipped_record_reads += 1
                 decoded = self.code.decode_record(raw.spare)
                 joined[index] = np.frombuffer(decoded.data if decoded else NO_RECORD, np.uint8)
         return joined
@@ -215,7 +219,11 @@ class Nand:
     def mark_bad(self, block: int) -> None:
         """Write the bad block mark into the spare area of its first page: one durable step."""
         self._supply.step("mark bad block")
-        self._failing.discard(block)
+        if block in self._failing:
+            self._failing.discard(block)
+            self.failures_left -= 1
+        if not self.failures_left:
+            self._failing.clear()
         self.cells.set_state(block, replace(self.cells.state(block), is_bad=True))
 
     # --- what happens to a part -----------------------------------------------------------------
@@ -230,9 +238,13 @@ class Nand:
         data = array[: len(raw.data)].tobytes()
         self.cells.set_raw(block, index, RawPage(data, array[len(raw.data) :].tobytes()))
 
-    def fail_next(self, block: int) -> None:
-        """Have the next program or erase of a block fail, as in a block that wears out."""
-        self._failing.add(block)
+    def fail_next(self, *blocks: int, count: int = 1) -> None:
+        """Have the next program or erase fail in the first `count` of some blocks to come to one.
+
+        They fail as blocks do that wear out, until they are marked.
+        """
+        self._failing.update(blocks)
+        self.failures_left += count
 
     def keep_reads(self) -> None:
         """Note in the cells how often blocks were read."""
@@ -279,7 +291,7 @@ class Nand:
             self.keep_reads()
             cells = copied(self.cells)
         other = Nand(self.geometry, cells, supply, clock, self._timing, self.endurance)
-        other._failing = self._failing.copy()
+        other._failing, other.failures_left = self._failing.copy(), self.failures_left
         return other
 
     # --- inside ---------------------------------------------------------------------------------
@@ -314,6 +326,7 @@ class Nand:
             if raw is None and not flips:
                 pages.append(self._data(block, at))
                 continue
+            self.flipped_reads += 1
             raw = flipped(raw or self._raw(block, at), block, at, flips)
             decoded = self.code.decode_page(raw.data, raw.spare)
             if not decoded.is_data_readable:

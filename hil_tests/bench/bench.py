@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import usb.core
@@ -21,7 +22,7 @@ from firmware_model.wire.native import Status
 from hil_tests.actions import Action
 from hil_tests.bench.cable import Cable
 from hil_tests.bench.comparison import COUNTS, compare
-from hil_tests.bench.faults import Armed
+from hil_tests.bench.faults import Armed, Met
 from hil_tests.bench.memory import Memory
 from hil_tests.content import BLOCK_BYTES, Content
 from hil_tests.oracle import Oracle, World
@@ -69,6 +70,7 @@ class Bench:
         self.oracle = Oracle(limits, facts.at_limit)
         self.oracle.act("nothing")
         self.armed: list[Armed] = []  # what is to go wrong in the next action
+        self.met: list[Met] = []  # of each fault, whether anything has met it
         self.count = 0  # of steps
         self._seed = seed
         self._drawn = 0
@@ -204,7 +206,7 @@ class Bench:
             fault.begin(self)
         self._attempt(step, lambda: HANDLERS[action.verb](self, step, *action.args))
         for fault in armed:
-            fault.end(self, step)
+            self.met.append(partial(bool, fault.end(self, step)))
         if self.drive.crashes[crashes:]:
             step.outcome, step.detail = Outcome.CRASH, self.drive.crashes[-1]
         self.drive.cut_at(None)
@@ -295,8 +297,10 @@ class Bench:
         if not any(fits(None, world) for world in self.worlds):
             held = self.worlds[0].data
             wrong = [block for block, n in enumerate(seen, lba) if n not in held.get(block, (n,))]
+            is_excused = self.memory.may_lose_all or self.memory.losable.issuperset(wrong)
+            facet = "lost" if is_excused else "data"
             step.mismatches.append(
-                Mismatch("data", ("what was written",), f"other content in blocks {wrong[:4]}")
+                Mismatch(facet, ("what was written",), f"other content in blocks {wrong[:4]}")
             )
         else:
             self.oracle.narrow(fits)

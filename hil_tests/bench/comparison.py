@@ -10,7 +10,7 @@ from firmware_model.wire.native import State
 from hil_tests.actions import PIN_TABLE
 from hil_tests.bench import updates
 from hil_tests.oracle import Branch, Oracle, World
-from hil_tests.steps import MAY_LOCK, Mismatch, Outcome, Step
+from hil_tests.steps import MAY_LOCK, Excused, Mismatch, Outcome, Step
 from host_driver.errors import DriveError
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ def compare(bench: Bench, step: Step, expected: tuple[Any, ...], was_cut: bool) 
     may_lock = verb == MAY_LOCK
     verb = "lock" if may_lock else verb
     before = oracle.branches
+    if step.is_faulty and Excused.DATA in step.excused and verb == "write":
+        _, lba, *contents = args
+        bench.memory.losable |= set(range(lba, lba + len(contents)))
     if step.outcome in (Outcome.FAULT, Outcome.CRASH):
         _miss_answer(oracle, step, verb, args)
     oracle.act(verb, *args, was_cut=was_cut, may_fail=step.is_tampered)

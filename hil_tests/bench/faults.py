@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.hardware.entropy import NoiseSource, SeededNoise
 from firmware_model.hardware.faults import (
+    FailingNoise,
     RepeatingNoise,
     StuckNoise,
     flip_data,
     flip_record,
     stick_counter,
 )
+from firmware_model.hardware.nand import Nand
 from hil_tests.actions import PINS
 from hil_tests.steps import MAY_LOCK, Excused, Step
 from host_driver.errors import DriveError
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
     from hil_tests.bench.bench import Bench
 
 CORRECTED_BITS: Final = 8  # of a codeword, which the ECC must carry: nothing may be lost by them
+
+# Glitched there, a drive may no longer know where data stands.
+FLASH_LAYER: Final = frozenset(
+    f"firmware/{name}.py" for name in ("mounting", "page_map", "translation")
+)
 
 
 class Armed(Protocol):
@@ -35,8 +42,8 @@ class Armed(Protocol):
         """Let it happen from now on."""
         ...
 
-    def end(self, bench: Bench, step: Step) -> None:
-        """The action is over; tell what happened."""
+    def end(self, bench: Bench, step: Step) -> bool:
+        """The action is over: note what happened, and tell whether it did."""
         ...
 
 
@@ -54,13 +61,16 @@ class Glitched:
             raise ValueError("the firmware of this drive can't be glitched")
         shadow().glitch.arm(self.number)
 
-    def end(self, bench: Bench, step: Step) -> None:
+    def end(self, bench: Bench, step: Step) -> bool:
         from hil_tests.glitch.shadow import shadow
 
         glitch = shadow().glitch
         glitch.disarm()
         step.seen["glitch"] = str(glitch.hit or f"none: there are {glitch.count} to choose from")
         step.seen["choices"] = glitch.count
+        hit = glitch.hit
+        bench.memory.may_lose_all |= hit is not None and hit.file in FLASH_LAYER
+        return hit is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +84,14 @@ class Pulled:
     def begin(self, bench: Bench) -> None:
         bench.cable.pull_at(self.number, self.is_late)
 
-    def end(self, bench: Bench, step: Step) -> None:
+    def end(self, bench: Bench, step: Step) -> bool:
         step.seen["choices"] = bench.cable.count
         step.is_severed = bench.cable.is_pulled
         bench.cable.pull_at(None)
         if step.is_severed:
             bench.drive.plug()
             bench.reconnect()
+        return step.is_severed
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +105,11 @@ class Silenced:
     def begin(self, bench: Bench) -> None:
         bench.element_line.break_at(self.number, self.is_late)
 
-    def end(self, bench: Bench, step: Step) -> None:
-        step.seen["choices"] = bench.element_line.count
-        bench.element_line.break_at(None)
+    def end(self, bench: Bench, step: Step) -> bool:
+        line = bench.element_line
+        step.seen["choices"], was_broken = line.count, line.was_broken
+        line.break_at(None)
+        return was_broken
 
 
 def glitch(bench: Bench, step: Step, number: int) -> None:
@@ -106,7 +119,9 @@ def glitch(bench: Bench, step: Step, number: int) -> None:
 
 def fault(bench: Bench, step: Step, name: str, number: int) -> None:
     """Have a part fail."""
-    FAULTS[name](bench, number)
+    met = FAULTS[name](bench, number)
+    if met is not None:
+        bench.met.append(met)
 
 
 def twin_keys(bench: Bench, step: Step) -> None:
@@ -141,23 +156,26 @@ def _silence(is_late: bool) -> Fault:
     return lambda bench, number: bench.armed.append(Silenced(number, is_late))
 
 
-def _counter_sticks(bench: Bench, number: int) -> None:
+def _counter_sticks(bench: Bench, number: int) -> Met:
     _excuse(bench)
-    stick_counter(bench.drive.board.embedded)
+    cells = stick_counter(bench.drive.board.embedded)
+    return lambda: cells.stuck > 0
 
 
-def _noise_sticks(bench: Bench, value: int) -> None:
-    _fail_noise(bench, lambda source: StuckNoise(value & 0xFF))
+def _noise_sticks(bench: Bench, value: int) -> Met:
+    return _fail_noise(bench, lambda source: StuckNoise(value & 0xFF))
 
 
-def _noise_repeats(bench: Bench, period: int) -> None:
-    _fail_noise(bench, lambda source: RepeatingNoise.of(source, max(period, 1)))
+def _noise_repeats(bench: Bench, period: int) -> Met:
+    return _fail_noise(bench, lambda source: RepeatingNoise.of(source, max(period, 1)))
 
 
-def _fail_noise(bench: Bench, fail: Callable[[NoiseSource], NoiseSource]) -> None:
+def _fail_noise(bench: Bench, fail: Callable[[NoiseSource], FailingNoise]) -> Met:
     _excuse(bench)
     bench.memory.fail_noise = fail
-    bench.drive.board.entropy.source = fail(bench.drive.board.entropy.source)
+    failing = fail(bench.drive.board.entropy.source)
+    bench.drive.board.entropy.source = failing
+    return lambda: failing.given > 0
 
 
 def _clock_forward(bench: Bench, seconds: int) -> None:
@@ -165,46 +183,59 @@ def _clock_forward(bench: Bench, seconds: int) -> None:
     bench.drive.advance(seconds * 1_000_000)
 
 
-def _clock_back(bench: Bench, seconds: int) -> None:
+def _clock_back(bench: Bench, seconds: int) -> Met:
     bench.expect(MAY_LOCK)
     clock = bench.drive.board.clock
-    clock.now_us = max(clock.now_us - seconds * 1_000_000, 0)
+    back_us = min(seconds * 1_000_000, clock.now_us)
+    clock.now_us -= back_us
     bench.drive.advance(0)
+    return lambda: back_us > 0
 
 
 def _flip(area: str, newest: int | None, in_records: bool) -> Fault:
     """Return what flips bits in pages of an area of the flash, the newest of them or all."""
     flip = flip_record if in_records else flip_data
 
-    def fault(bench: Bench, bits: int) -> None:
+    def fault(bench: Bench, bits: int) -> Met:
         if bits > CORRECTED_BITS:
             _excuse(bench)
-        pages = [*_pages(bench, area)]
+        nand, pages = bench.drive.board.nand, [*_pages(bench, area)]
         for page in pages if newest is None else pages[len(pages) - newest :]:
-            flip(bench.drive.board.nand, page, bits)
+            flip(nand, page, bits)
+        before = _reads(nand, in_records)
+        return lambda: _reads(nand, in_records) > before
 
     return fault
+
+
+def _reads(nand: Nand, in_records: bool) -> int:
+    """Return how often flipped bits were read; a page is read with its record."""
+    return nand.flipped_reads + (nand.flipped_record_reads if in_records else 0)
 
 
 def _fail_blocks(area: str) -> Fault:
-    """Return what has the next programs or erases fail, in so many of the newest blocks."""
+    """Return what has so many blocks of an area fail, the first that are programmed or erased."""
 
-    def fault(bench: Bench, count: int) -> None:
-        nand = bench.drive.board.nand
-        blocks = dict.fromkeys(page // nand.geometry.block_pages for page in _pages(bench, area))
-        for block in [*blocks][len(blocks) - count :]:
-            nand.fail_next(block)
+    def fault(bench: Bench, count: int) -> Met:
+        nand, blocks = bench.drive.board.nand, _blocks(bench, area)
+        nand.fail_next(*blocks, count=count)
+        return lambda: nand.failures_left < count
 
     return fault
 
 
-def _pages(bench: Bench, area: str) -> Iterator[int]:
-    """Give the programmed pages of an area, in the order they stand."""
+def _blocks(bench: Bench, area: str) -> range:
     from firmware_model.firmware.layout import Layout
 
+    return Layout.of(bench.drive.profile.policy).areas[area]
+
+
+def _pages(bench: Bench, area: str) -> Iterator[int]:
+    """Give the programmed pages of an area, those of blocks that are not full last."""
     nand = bench.drive.board.nand
-    for block in Layout.of(bench.drive.profile.policy).areas[area]:
-        first = block * nand.geometry.block_pages
+    pages = nand.geometry.block_pages
+    for block in sorted(_blocks(bench, area), key=lambda block: nand.programmed_in(block) < pages):
+        first = block * pages
         yield from range(first, first + nand.programmed_in(block))
 
 
@@ -214,7 +245,8 @@ def _excuse(bench: Bench) -> None:
     bench.drive.is_disturbed = True
 
 
-Fault = Callable[["Bench", int], None]
+Met = Callable[[], bool]  # whether anything has met the fault by now
+Fault = Callable[["Bench", int], Met | None]  # None where it is yet to happen, or did
 FAULTS: Final[dict[str, Fault]] = {
     "disconnect": _pull(False),
     "disconnect_late": _pull(True),

@@ -34,6 +34,8 @@ class Memory:
     is_tampered: bool = False
     fail_noise: Callable[[NoiseSource], NoiseSource] | None = None  # how the drive's fails
     excused: frozenset[Excused] = frozenset()  # what the faults of this run may cost
+    losable: set[int] = field(default_factory=set)  # blocks that a disturbed command was to store
+    may_lose_all: bool = False  # what keeps account of where blocks stand was disturbed
     state: str | None = None  # as the drive last told it
     erased_by: str | None = None
     idle_s: int = 0
@@ -51,6 +53,7 @@ class Memory:
             secrets=self.secrets.copy(),
             pins=self.pins.copy(),
             recorded=self.recorded.copy(),
+            losable=self.losable.copy(),
             attempts=replace(self.attempts),
-            firmware=replace(self.firmware, genuine=self.firmware.genuine.copy()),
+            firmware=self.firmware.copy(),
         )

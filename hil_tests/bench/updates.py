@@ -5,7 +5,7 @@ The oracle knows no firmware: which one may run follows from the table of images
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from firmware_model.wire.buffer import DownloadMicrocode
@@ -30,7 +30,12 @@ class FirmwareSeen:
     genuine: set[str] = field(default_factory=set)  # versions that may run
     floor: int = 0  # the highest security version that ran
     given: Image | None = None  # in the step that is running
+    waiting: set[Firmware] = field(default_factory=set)  # that a power-up may begin with
     was_updated: bool = False  # somebody tried to
+
+    def copy(self) -> FirmwareSeen:
+        """Return the same knowledge once more."""
+        return replace(self, genuine=self.genuine.copy(), waiting=self.waiting.copy())
 
 
 def update(bench: Bench, step: Step, number: int) -> None:
@@ -38,6 +43,12 @@ def update(bench: Bench, step: Step, number: int) -> None:
     data = _give(bench, step, number)
     bench.host().update(data)
     bench.reconnect()
+
+
+def stage(bench: Bench, step: Step, number: int) -> None:
+    """Give the drive an image, and leave it to the next power-up to begin with it."""
+    data = _give(bench, step, number)
+    firmware_update.download(bench.host().disk, data, lambda sent, of: None)
 
 
 def update_swapped(bench: Bench, step: Step, number: int) -> None:
@@ -113,20 +124,25 @@ def judge(bench: Bench, step: Step, status: Status) -> None:
     if now[1] < seen.floor:
         step.seen["downgrade"] = f"firmware {_spelled(now)} runs, after security {seen.floor}"
     if given is not None:
-        _judge_update(step, given, before, now, seen.floor)
-    elif now != before and not step.is_tampered:
+        _judge_update(step, given, before, now, seen)
+    elif now not in {before, *seen.waiting} and not step.is_tampered:
         step.seen["left_without"] = f"{_spelled(now)} runs after {step.action}, no update"
+    if now != before:
+        seen.waiting = set()
     seen.running, seen.floor = now, max(seen.floor, now[1])
 
 
-def _judge_update(step: Step, image: Image, before: Firmware, now: Firmware, floor: int) -> None:
+def _judge_update(
+    step: Step, image: Image, before: Firmware, now: Firmware, seen: FirmwareSeen
+) -> None:
     """Judge how an update ended: whether it was obeyed, and what runs now."""
     may = any(world.is_owned for world in step.before)
     must = all(world.is_owned for world in step.before) and not step.is_tampered
-    is_high_enough = image.security_version >= floor
+    is_high_enough = image.security_version >= seen.floor
     is_good = image.is_genuine and is_high_enough
+    runs_at_once = step.verb == "update"
     if step.outcome is Outcome.CUT:
-        allowed = {before, image.firmware} if is_good and may else {before}
+        allowed = {before, *seen.waiting, *([image.firmware] if is_good and may else ())}
         if now not in allowed and not step.is_tampered:
             step.seen["left_without"] = f"{_spelled(now)} runs after a cut of {step.action}"
     elif step.outcome is Outcome.OK:
@@ -136,12 +152,14 @@ def _judge_update(step: Step, image: Image, before: Firmware, now: Firmware, flo
             step.seen["ran"] = f"an image {image.name} was accepted"
         elif not is_high_enough:
             step.seen["downgrade"] = f"an image of security {image.security_version} was accepted"
-        elif now != image.firmware:
+        elif now != (image.firmware if runs_at_once else before):
             step.seen["left_without"] = f"{_spelled(now)} runs after {step.action} was done"
     elif step.outcome is Outcome.REFUSED and now != before:
         step.seen["ran"] = f"{_spelled(now)} runs after {step.action} was refused"
-    elif step.outcome is Outcome.REFUSED and is_good and must:
+    elif step.outcome is Outcome.REFUSED and is_good and must and not seen.waiting:
         step.seen["left_without"] = f"an image {image.name} was refused: {step.detail}"
+    if is_good and may and step.outcome in (Outcome.OK, Outcome.CUT):
+        seen.waiting.add(image.firmware)
 
 
 def _genuine_versions(bench: Bench) -> set[str]:

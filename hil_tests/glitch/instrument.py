@@ -5,8 +5,9 @@
                                          self.close()
 
 A verdict is every condition of if, while, ?:, comprehension, assert and case, every operand of and,
-or and not, and every comparison. A step is every statement that is a call for its effect, stores
-into an attribute or an item, deletes, or raises.
+or and not, and every comparison. A step is every statement that is a call for its effect, stores,
+deletes, raises, or goes elsewhere: return, break, continue. A return that is left out goes on with
+the statement behind it; at the end of a function, what it returns is None.
 """
 
 from __future__ import annotations
@@ -135,21 +136,15 @@ class _Instrument(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
         return self._step(node) if isinstance(node.value, ast.Call) else self._inside(node)
 
-    def visit_Assign(self, node: ast.Assign) -> ast.AST:
-        return self._step(node) if any(map(_stores, node.targets)) else self._inside(node)
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
-        return self._step(node) if _stores(node.target) else self._inside(node)
-
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        is_stored = node.value is not None and _stores(node.target)
-        return self._step(node) if is_stored else self._inside(node)
+        return self._step(node) if node.value is not None else self._inside(node)
 
     def _step(self, node: ast.stmt) -> ast.AST:
         asked = self._call(STEP, "step", node)
         return ast.copy_location(ast.If(asked, [self._inside(node)], []), node)
 
-    visit_Delete = visit_Raise = _step
+    visit_Assign = visit_AugAssign = visit_Delete = visit_Raise = _step
+    visit_Return = visit_Break = visit_Continue = _step
 
     def _inside(self, node: Node) -> Node:
         """Return a node that asks no more than what is inside it."""
@@ -194,10 +189,3 @@ def _value_test(pattern: ast.pattern) -> ast.expr | None:
         case _:
             return None
     return ast.copy_location(test, pattern)
-
-
-def _stores(target: ast.expr) -> bool:
-    """Whether an assignment to `target` changes more than a local name."""
-    if isinstance(target, ast.Tuple | ast.List):
-        return any(map(_stores, target.elts))
-    return isinstance(target, ast.Attribute | ast.Subscript)

@@ -46,8 +46,12 @@ def _downgrade_scenarios(facts: Facts) -> Iterator[str]:
 def _cut_scenarios(facts: Facts) -> Iterator[str]:
     yield join(STORED, f"update-{AS_SAFE}", OPEN, f"update-{NEWER}", OPEN, f"update-{NEWEST}")
     yield join(STORED, f"update-{NEWER},power_cycle", OPEN, f"update-{BAD[0]},power_cycle")
+    waits = join(STORED, f"update-{NEWER}", OPEN, f"stage-{NEWEST}", OPEN)
+    for number in (NEWEST, BAD[0]):
+        yield join(waits, f"stage-{number},power_cycle", OPEN, "read-0-8")
     if Capability.CUT_POWER in facts.capabilities:
         for cut in CUTS:
+            yield join(waits, f"stage-{NEWEST}@{cut},power_cycle", OPEN)
             yield join(STORED, f"update-{NEWER}@{cut},power_cycle", OPEN, "read-0-8")
             yield join(STORED, f"update-{NEWER}", OPEN, f"update-{NEWEST}@{cut},power_cycle", OPEN)
 
