@@ -5,19 +5,19 @@ to do, is felt by nobody else. Source: see `firmware_model.wire.usbip`.
 """
 
 import ipaddress
-import selectors
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock, Thread
 from typing import Final
 
+from firmware_model.serve.clients import Client, Clients
 from firmware_model.serve.port import Description, Port
 from firmware_model.serve.usbip_session import Session
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.stream import receive, send, set_timeout
 from firmware_model.wire.usbip import (
+    MODEL_PATH,
     DeviceCount,
     ExportedDevice,
     ExportedInterface,
@@ -31,7 +31,6 @@ CLIENTS_MAX: Final = 64  # beyond, whoever has waited longest without a device i
 EXPORTS_MAX: Final = 126  # device numbers of one bus, after the root hub
 REQUEST_TIMEOUT_S: Final = 10  # for a client that has no device yet
 SILENCE_S: Final = 30  # until a silent peer is asked whether it is still there
-ROOT: Final = "/sedlab"  # where the paths begin that we give to devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,6 @@ class Export:
     """One drive that is given away."""
 
     number: int  # from 1: port of the bus
-    name: str  # for people
     port: Port
 
     @property
@@ -51,7 +49,7 @@ class Export:
         """Return what a client is told of it."""
         device, configuration = found.device, found.configuration
         return ExportedDevice(
-            path=f"{ROOT}/{self.busid}",
+            path=f"{MODEL_PATH}{self.busid}",
             busid=self.busid,
             bus_number=1,
             device_number=self.number + 1,
@@ -106,66 +104,23 @@ class UsbIpServer:
         exports: Sequence[Export],
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._listener = listener
+        host, port, *_ = listener.getsockname()
+        self.address = str(host), int(port)
         self._exports = {export.busid: export for export in exports}
         self._tell = tell
-        self._lock = Lock()  # of the clients
-        self._clients: list[_Client] = []
-        self._ours, self._theirs = socket.socketpair()  # written to, it ends the thread
-        self._thread = Thread(target=self._accept, name="usbip")
-        self._thread.start()
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port that it listens on."""
-        host, port, *_ = self._listener.getsockname()
-        return str(host), int(port)
+        self._clients = Clients(listener, self._serve, CLIENTS_MAX)
 
     def close(self) -> None:
         """Send every client away, and return when their devices are free."""
-        self._ours.send(b"!")
-        self._thread.join()
-        for each in (self._listener, self._ours, self._theirs):
-            each.close()
-        with self._lock:
-            clients = tuple(self._clients)
-        for client in clients:
-            client.send_away()
-        for client in clients:
-            client.thread.join()
+        self._clients.close()
 
-    def _accept(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
-            selector.register(self._theirs, selectors.EVENT_READ)
-            self._listener.setblocking(False)
-            while all(key.fileobj is not self._theirs for key, _ in selector.select()):
-                with suppress(OSError):  # whoever knocked has gone again
-                    stream, address = self._listener.accept()
-                    self._welcome(stream, f"{address[0]}:{address[1]}")
+    def _serve(self, client: Client) -> None:
+        """Do what a client wants, until it goes; what speaks something else is sent away."""
+        _tune(client.stream)
+        with suppress(DecodeError):
+            self._answer(client)
 
-    def _welcome(self, stream: socket.socket, name: str) -> None:
-        client = _Client(stream, name, self._serve)
-        with self._lock:
-            if len(self._clients) >= CLIENTS_MAX:
-                waiting = next((each for each in self._clients if each.export is None), client)
-                waiting.send_away()
-            self._clients.append(client)
-        client.thread.start()
-
-    def _serve(self, client: "_Client") -> None:
-        """Do what a client wants, until it goes."""
-        try:
-            with client.stream as stream:
-                _tune(stream)
-                self._answer(client)
-        except (OSError, DecodeError):
-            pass  # it went, or spoke something else: nothing was promised to it
-        finally:
-            with self._lock:
-                self._clients.remove(client)
-
-    def _answer(self, client: "_Client") -> None:
+    def _answer(self, client: Client) -> None:
         stream = client.stream
         match OpHeader.decode(receive(stream, OpHeader.LAYOUT.size)).code:
             case OpCode.REQ_DEVLIST:
@@ -184,7 +139,7 @@ class UsbIpServer:
             parts += [each.encode() for each in interfaces(found)]
         return b"".join(parts)
 
-    def _import(self, client: "_Client", busid: str) -> None:
+    def _import(self, client: Client, busid: str) -> None:
         """Give a client the device it asked for, until one of them goes."""
         stream = client.stream
         export = self._exports.get(busid)
@@ -198,7 +153,7 @@ class UsbIpServer:
             send(stream, OpHeader(OpCode.REP_IMPORT, OpStatus.DEVICE_BUSY).encode())
             self._tell(f"{busid}: refused to {client.name}: another host has it")
             return
-        client.export = export
+        client.is_settled = True
         try:
             self._tell(f"{busid}: attached to {client.name}")
             send(stream, OpHeader(OpCode.REP_IMPORT).encode(), device.encode())
@@ -206,25 +161,8 @@ class UsbIpServer:
             reason = session.run()
         finally:
             export.port.disconnect(session)
-            client.export = None
+            client.is_settled = False
         self._tell(f"{busid}: detached from {client.name}: {reason}")
-
-
-class _Client:
-    """Somebody who connected."""
-
-    def __init__(
-        self, stream: socket.socket, name: str, serve: Callable[["_Client"], None]
-    ) -> None:
-        self.stream = stream
-        self.name = name
-        self.export: Export | None = None  # what it has
-        self.thread = Thread(target=serve, args=(self,), name=f"usbip {name}", daemon=True)
-
-    def send_away(self) -> None:
-        """Have its thread find the stream at its end."""
-        with suppress(OSError):
-            self.stream.shutdown(socket.SHUT_RDWR)
 
 
 def _tune(stream: socket.socket) -> None:

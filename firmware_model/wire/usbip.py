@@ -15,6 +15,7 @@ VERSION: Final = 0x0111
 TCP_PORT: Final = 3240
 BUSID_BYTES: Final = 32  # the last of them zero
 PATH_BYTES: Final = 256  # the last of them zero
+MODEL_PATH: Final = "/sedlab/"  # how the paths begin that our own server gives to its models
 
 
 class OpCode(IntEnum):
