@@ -1,7 +1,7 @@
 """Drives served by USB/IP in this process, and a client that says whatever a test wants said."""
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -43,12 +43,14 @@ class Serving:
 
 
 @contextmanager
-def serving(functions: Sequence[UsbFunction]) -> Iterator[Serving]:
+def serving(
+    functions: Sequence[UsbFunction], make_export: Callable[[int, Port], Export] = Export
+) -> Iterator[Serving]:
     """Serve functions at a port of their own; those that are not attached yet are."""
     for function in functions:
         function.bus(BusEvent.ATTACH)
     ports = tuple(Port(function) for function in functions)
-    exports = [Export(number, port) for number, port in enumerate(ports, 1)]
+    exports = [make_export(number, port) for number, port in enumerate(ports, 1)]
     told: list[str] = []
     server = UsbIpServer(listen("127.0.0.1", 0), exports, told.append)
     try:
