@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Condition
 from typing import Self
 
 from firmware_model.serve.port import Port
@@ -26,17 +27,39 @@ PATIENCE_S = 30  # for an answer that must come
 CONFIGURE = SetupPacket(0x00, 9, 1, 0, 0)
 
 
+class Log:
+    """What a server tells, for tests to look at and to wait for."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._grown = Condition()
+
+    def tell(self, line: str) -> None:
+        with self._grown:
+            self.lines.append(line)
+            self._grown.notify_all()
+
+    def waits_for(self, happened: Callable[[], bool]) -> bool:
+        """Wait until something has happened that is told afterwards; False where it has not."""
+        with self._grown:
+            return self._grown.wait_for(happened, PATIENCE_S)
+
+
 @dataclass(frozen=True, slots=True)
 class Serving:
     """A server and what it gives away."""
 
     server: UsbIpServer
     ports: tuple[Port, ...]
-    told: list[str]
+    log: Log
 
     @property
     def address(self) -> tuple[str, int]:
         return self.server.address
+
+    def is_free(self, number: int = 0) -> bool:
+        """Wait until the host of a port that has gone has let go of it."""
+        return self.log.waits_for(lambda: not self.ports[number].is_taken)
 
     def url(self, busid: str = "1-1") -> str:
         return f"usbip://127.0.0.1:{self.address[1]}/{busid}"
@@ -51,10 +74,10 @@ def serving(
         function.bus(BusEvent.ATTACH)
     ports = tuple(Port(function) for function in functions)
     exports = [make_export(number, port) for number, port in enumerate(ports, 1)]
-    told: list[str] = []
-    server = UsbIpServer(listen("127.0.0.1", 0), exports, told.append)
+    log = Log()
+    server = UsbIpServer(listen("127.0.0.1", 0), exports, log.tell)
     try:
-        yield Serving(server, ports, told)
+        yield Serving(server, ports, log)
     finally:
         server.close()
 
@@ -64,6 +87,7 @@ class RawClient:
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.stream = socket.create_connection(address)
+        self.stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         set_timeout(self.stream, PATIENCE_S)
         self.device: ExportedDevice | None = None
         self.seqnum = 0

@@ -4,7 +4,6 @@ import contextlib
 import shutil
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -32,6 +31,7 @@ from firmware_model.wire.usbip_urb import (
     TransferFlags,
     UrbStatus,
 )
+from hil_tests.fuzz_usbip import campaign
 from hil_tests.ram_disk import INQUIRY, INQUIRY_DATA, TEST_UNIT_READY, RamDrive, read10, write10
 from hil_tests.served import RawClient, Serving, serving
 
@@ -93,14 +93,6 @@ def still_works(served: Serving, busid: str = "1-2") -> bool:
         return other.ended(36)[1] == INQUIRY_DATA
 
 
-def is_free(served: Serving, number: int = 0) -> bool:
-    """Wait until a drive's port is free, as it is once its client's thread has ended."""
-    for thread in threading.enumerate():
-        if thread.name.startswith("127.0.0.1:"):
-            thread.join(30)
-    return not served.ports[number].is_taken
-
-
 # --- listing and importing -------------------------------------------------------------------
 
 
@@ -132,7 +124,7 @@ def test_drive_attached_already_is_busy_and_says_so(served: Serving, client: Raw
         assert other.is_sent_away()
 
     assert status == OpStatus.DEVICE_BUSY
-    assert any("another host has it" in line for line in served.told)
+    assert any("another host has it" in line for line in served.log.lines)
     assert command(client, TEST_UNIT_READY).status == 0
 
 
@@ -363,7 +355,7 @@ def test_client_that_closes_lets_go_of_the_drive_and_may_come_again(
     client.submit(IN, 13)  # and does not wait for it
     client.stream.close()
 
-    assert is_free(served)
+    assert served.is_free()
     assert drives[0].heard[-4::2] == [(BusEvent.DETACH, True), (BusEvent.ATTACH, False)]
     assert still_works(served, "1-1")
 
@@ -377,7 +369,7 @@ def test_client_that_dies_in_the_middle_of_data_leaves_the_drive_to_others(
     client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes((1, 0, 0, 0, 0, 0, 0, 0)))
     client.stream.close()  # as a reset: what was on its way is lost
 
-    assert is_free(served)
+    assert served.is_free()
     assert not any(drives[0].disk.blocks)
     assert still_works(served, "1-1")
 
@@ -393,8 +385,8 @@ def test_drive_that_is_unplugged_ends_the_session_of_its_host_alone(
 
         assert client.is_sent_away()
         assert command(other, TEST_UNIT_READY).status == 0
-    assert is_free(served)
-    assert any("the device has left" in line for line in served.told)
+    assert served.is_free()
+    assert served.log.waits_for(lambda: "the device has left" in "".join(served.log.lines))
 
 
 def test_drive_that_is_plugged_in_again_can_be_had_again(
@@ -405,7 +397,7 @@ def test_drive_that_is_plugged_in_again_can_be_had_again(
         drives[0].bus(BusEvent.ATTACH)
 
     assert client.is_sent_away()
-    assert is_free(served) and still_works(served, "1-1")
+    assert served.is_free() and still_works(served, "1-1")
 
 
 def test_two_clients_use_two_drives_at_once(
@@ -480,7 +472,7 @@ def test_message_that_breaks_the_protocol_ends_the_session_and_no_other(
 
         assert client.is_sent_away()
         assert command(other, TEST_UNIT_READY).status == 0
-    assert is_free(served) and still_works(served, "1-1")
+    assert served.is_free() and still_works(served, "1-1")
 
 
 def test_read_of_any_length_gets_what_there_is(client: RawClient) -> None:
@@ -548,9 +540,15 @@ def test_whatever_a_client_says_the_next_one_is_served(said: list[bytes], is_hos
             with contextlib.suppress(ConnectionError):
                 for each in said:
                     client.say(each)
-        assert is_free(served)
+        assert served.is_free()
 
         assert still_works(served, "1-1")
+
+
+def test_fuzzed_sessions_harm_neither_drive_nor_neighbour() -> None:
+    tally = campaign(1_500)
+
+    assert tally["answered"] > 1_000 and tally["refused"] > 50
 
 
 # --- where it listens --------------------------------------------------------------------------

@@ -154,6 +154,7 @@ class UsbIpServer:
             self._tell(f"{busid}: refused to {client.name}: another host has it")
             return
         client.is_settled = True
+        reason = "it went before it was answered"
         try:
             self._tell(f"{busid}: attached to {client.name}")
             send(stream, OpHeader(OpCode.REP_IMPORT).encode(), device.encode())
@@ -162,7 +163,7 @@ class UsbIpServer:
         finally:
             export.port.disconnect(session)
             client.is_settled = False
-        self._tell(f"{busid}: detached from {client.name}: {reason}")
+            self._tell(f"{busid}: detached from {client.name}: {reason}")
 
 
 def _tune(stream: socket.socket) -> None:
