@@ -165,14 +165,14 @@ class Port:
     def submit(self, transfer: Transfer) -> bool:
         """Begin a transfer, which may end before this returns; False where too many wait."""
         with self.lock:
-            queue = self._waiting.get((transfer.endpoint, transfer.stream))
-            answer = Handshake.NAK if queue else self._move(transfer)
-            if answer is Handshake.NAK:
-                if not self._wait(transfer):
-                    return False
-            else:
+            is_behind = self._waiting and self._waiting.get((transfer.endpoint, transfer.stream))
+            answer = Handshake.NAK if is_behind else self._move(transfer)
+            if answer is not Handshake.NAK:
                 self._end(transfer, answer)
-            self._retry()
+            elif not self._wait(transfer):
+                return False
+            if self._is_woken:
+                self._retry()
             return True
 
     def withdraw(self, transfer: Transfer) -> bool:

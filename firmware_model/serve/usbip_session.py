@@ -28,6 +28,7 @@ OUT_BYTES_MAX: Final = 16 << 20  # of one transfer: as much as the drive takes f
 ISO_PACKETS_MAX: Final = 1024
 PORT_RESET: Final = (0x23, Request.SET_FEATURE, 4)  # USB 2.0 table 11-17: what hosts say to a hub
 SHORT_NOT_OK: Final = int(TransferFlags.SHORT_NOT_OK)
+OK: Final = UrbStatus.OK
 
 
 class _Urb(Transfer):
@@ -38,26 +39,27 @@ class _Urb(Transfer):
     def __init__(
         self, session: "Session", command: CmdSubmit, data: bytes, setup: SetupPacket | None
     ) -> None:
-        endpoint = 0 if setup is not None else command.address
+        endpoint = command.address if setup is None else 0
         super().__init__(endpoint, command.length, data, setup)
         self.session = session
         self.command = command
 
     def done(self, answer: Answer) -> None:
         """Tell the client."""
-        command = self.command
-        status, moved, data = UrbStatus.OK, 0, b""
         if isinstance(answer, int):
-            moved = answer
+            self.session.reply(self.command, OK, answer)
         elif isinstance(answer, bytes):
-            moved, data = len(answer), answer
-            if moved > command.length:
-                status, moved, data = UrbStatus.EOVERFLOW, 0, b""
-            elif moved < command.length and command.flags & SHORT_NOT_OK:
+            length = self.command.length
+            moved, status = len(answer), OK
+            if moved > length:
+                moved, status, answer = 0, UrbStatus.EOVERFLOW, b""
+            elif moved < length and self.command.flags & SHORT_NOT_OK:
                 status = UrbStatus.EREMOTEIO
+            self.session.reply(self.command, status, moved, answer)
+        elif answer is Handshake.STALL:
+            self.session.reply(self.command, UrbStatus.EPIPE, 0)
         else:
-            status = UrbStatus.EPIPE if answer is Handshake.STALL else UrbStatus.ENODEV
-        self.session.reply(command, status, moved, data)
+            self.session.reply(self.command, UrbStatus.ENODEV, 0)
 
 
 class Session:
@@ -135,11 +137,12 @@ class Session:
         self._replies.append((RetUnlink(command.seqnum, status).encode(),))
 
     def _submit(self, command: CmdSubmit) -> None:
-        data = self._data_of(command)
+        data = self._data_of(command.length) if command.length and not command.direction else b""
         if command.seqnum in self._urbs:
             raise DecodeError(f"sequence number {command.seqnum} is in use")
         setup = None
         if command.is_isochronous:
+            self._pass_over_packets(command.packet_count)
             self.reply(command, UrbStatus.EINVAL, 0)
             return
         if command.endpoint == 0:
@@ -149,28 +152,25 @@ class Session:
                 return
             if (setup.request_type, setup.request, setup.value) == PORT_RESET:
                 self._port.reset()
-                self.reply(command, UrbStatus.OK, 0)
+                self.reply(command, OK, 0)
                 return
-        urb = _Urb(self, command, data, setup)
-        self._urbs[command.seqnum] = urb
+        self._urbs[command.seqnum] = urb = _Urb(self, command, data, setup)
         if not self._port.submit(urb):
             self.reply(command, UrbStatus.ENOMEM, 0)
 
-    def _data_of(self, command: CmdSubmit) -> bytes:
+    def _data_of(self, length: int) -> bytes:
         """Return the data that follows a command, of which no more is held than one may have."""
-        data = b""
+        if length > OUT_BYTES_MAX:
+            raise DecodeError(f"a transfer of {length} bytes is too long")
         try:
-            if not command.direction and command.length:
-                if command.length > OUT_BYTES_MAX:
-                    raise DecodeError(f"a transfer of {command.length} bytes is too long")
-                data = receive(self._stream, command.length)
-            if command.is_isochronous:
-                if command.packet_count > ISO_PACKETS_MAX:
-                    raise DecodeError(f"a transfer of {command.packet_count} packets is too long")
-                receive(self._stream, command.packet_count * IsoPacket.LAYOUT.size)
+            return receive(self._stream, length)
         except NOTHING_CAME:
             raise Ended("it stopped in the middle of a message") from None
-        return data
+
+    def _pass_over_packets(self, count: int) -> None:
+        if count > ISO_PACKETS_MAX:
+            raise DecodeError(f"a transfer of {count} packets is too long")
+        self._data_of(count * IsoPacket.LAYOUT.size)
 
     def _setup_of(self, command: CmdSubmit, data: bytes) -> SetupPacket | None:
         """Return the setup packet; None where it contradicts the header it came in."""

@@ -58,17 +58,14 @@ def receive_into(stream: socket.socket, buffer: memoryview) -> None:
         buffer = buffer[count:]
 
 
-def send(stream: socket.socket, *parts: Bytes) -> None:
-    """Send the parts one behind the other; raise Ended where the peer takes no more."""
-    total = sum(map(len, parts))
+def send(stream: socket.socket, head: Bytes, data: Bytes = b"") -> None:
+    """Send both, one behind the other; raise Ended where the peer takes no more."""
     try:
-        if sys.platform == "win32":
-            stream.sendall(b"".join(parts))
+        if not data or sys.platform == "win32":
+            stream.sendall(bytes(head) + data if data else head)
             return
-        sent = stream.sendmsg(parts)
-        if sent < total:
-            left = memoryview(b"".join(parts))[sent:]
-            while left:
-                left = left[stream.send(left) :]
+        sent = stream.sendmsg((head, data))
+        if sent < len(head) + len(data):
+            stream.sendall(memoryview(bytes(head) + data)[sent:])
     except NOTHING_CAME:
         raise Ended("the peer takes nothing") from None

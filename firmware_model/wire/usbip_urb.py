@@ -8,7 +8,7 @@ packet, which stands there as it does on the bus.
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from struct import Struct
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, NamedTuple, Self
 
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.setup import DIRECTION_IN, SetupPacket
@@ -51,14 +51,22 @@ class UrbStatus(IntEnum):
     EREMOTEIO = -121  # short, where SHORT_NOT_OK was set
 
 
+_BEGINNINGS: Final = {command: bytes((0, 0, 0, command)) for command in Command}
+_SUBMIT: Final = Struct(">IIIIIIIIII8s")
+_ENDED: Final = Struct(">II12xiIIII8x")
+
+
 def _check(command: Command, data: bytes) -> None:
     """Raise DecodeError unless `data` is 48 bytes that begin with the command."""
-    if len(data) != HEADER_BYTES or data[:4] != bytes((0, 0, 0, command)):
+    if len(data) != HEADER_BYTES or not data.startswith(_BEGINNINGS[command]):
         raise DecodeError(f"{len(data)} bytes that begin {data[:4].hex()} are no {command.name}")
 
 
-@dataclass(frozen=True, slots=True)
-class CmdSubmit:
+# The two that each transfer takes are tuples: making frozen dataclasses of them takes a server as
+# long as all else that it does for a transfer.
+
+
+class CmdSubmit(NamedTuple):
     """A transfer begins. OUT data follows, and 16 bytes for each isochronous packet."""
 
     seqnum: int
@@ -71,8 +79,6 @@ class CmdSubmit:
     packet_count: int = 0  # of isochronous packets
     interval: int = 0
     setup: bytes = NO_SETUP
-
-    LAYOUT: ClassVar[Struct] = Struct(">IIIIIIIIII8s")
 
     @property
     def is_in(self) -> bool:
@@ -91,25 +97,13 @@ class CmdSubmit:
 
     def encode(self) -> bytes:
         """Return the 48 bytes; raise struct.error when a field exceeds its width."""
-        return self.LAYOUT.pack(
-            Command.CMD_SUBMIT,
-            self.seqnum,
-            self.devid,
-            self.direction,
-            self.endpoint,
-            self.flags,
-            self.length,
-            self.start_frame,
-            self.packet_count,
-            self.interval,
-            self.setup,
-        )
+        return _SUBMIT.pack(Command.CMD_SUBMIT, *self)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Return the command; raise DecodeError on a wrong length, command or endpoint."""
         _check(Command.CMD_SUBMIT, data)
-        found = cls(*cls.LAYOUT.unpack(data)[1:])
+        found = cls._make(_SUBMIT.unpack(data)[1:])
         if found.direction > 1 or found.endpoint > 15:
             raise DecodeError(
                 f"CMD_SUBMIT to endpoint {found.endpoint} in direction {found.direction}"
@@ -119,6 +113,27 @@ class CmdSubmit:
     def setup_packet(self) -> SetupPacket:
         """Return the setup packet of a control transfer."""
         return SetupPacket.decode(self.setup)
+
+
+class RetSubmit(NamedTuple):
+    """A transfer has ended. IN data follows: only who submitted it knows that it was IN."""
+
+    seqnum: int  # of the CMD_SUBMIT
+    status: int  # a UrbStatus, or another negative error number of Linux
+    actual_length: int
+    start_frame: int = 0
+    packet_count: int = 0
+    error_count: int = 0  # of isochronous packets
+
+    def encode(self) -> bytes:
+        """Return the 48 bytes; raise struct.error when a field exceeds its width."""
+        return _ENDED.pack(Command.RET_SUBMIT, *self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Return the reply; raise DecodeError on a wrong length or command."""
+        _check(Command.RET_SUBMIT, data)
+        return cls._make(_ENDED.unpack(data)[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,38 +156,6 @@ class CmdUnlink:
         _check(Command.CMD_UNLINK, data)
         _, seqnum, devid, _, _, unlinked = cls.LAYOUT.unpack(data)
         return cls(seqnum, devid, unlinked)
-
-
-@dataclass(frozen=True, slots=True)
-class RetSubmit:
-    """A transfer has ended. IN data follows: only who submitted it knows that it was IN."""
-
-    seqnum: int  # of the CMD_SUBMIT
-    status: int  # a UrbStatus, or another negative error number of Linux
-    actual_length: int
-    start_frame: int = 0
-    packet_count: int = 0
-    error_count: int = 0  # of isochronous packets
-
-    LAYOUT: ClassVar[Struct] = Struct(">II12xiIIII8x")
-
-    def encode(self) -> bytes:
-        """Return the 48 bytes; raise struct.error when a field exceeds its width."""
-        return self.LAYOUT.pack(
-            Command.RET_SUBMIT,
-            self.seqnum,
-            self.status,
-            self.actual_length,
-            self.start_frame,
-            self.packet_count,
-            self.error_count,
-        )
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Return the reply; raise DecodeError on a wrong length or command."""
-        _check(Command.RET_SUBMIT, data)
-        return cls(*cls.LAYOUT.unpack(data)[1:])
 
 
 @dataclass(frozen=True, slots=True)
