@@ -47,8 +47,8 @@ class Host:
 class Plugged:
     """A drive on a port, in use by a host that has configured it."""
 
-    def __init__(self) -> None:
-        self.drive = RamDrive()
+    def __init__(self, drive: RamDrive | None = None) -> None:
+        self.drive = drive or RamDrive()
         self.drive.bus(BusEvent.ATTACH)
         self.port = Port(self.drive)
         self.host = Host()
@@ -157,6 +157,16 @@ def test_room_of_a_withdrawn_transfer_is_free_again(plugged: Plugged) -> None:
     assert plugged.port.submit(Told(OUT, data=bytes(WAITING_BYTES_MAX)))
 
 
+def test_next_host_has_all_the_room_that_the_last_one_filled(plugged: Plugged) -> None:
+    for _ in range(WAITING_MAX):
+        plugged.read()
+    plugged.port.disconnect(plugged.host)
+    plugged.port.connect(plugged.host)
+    plugged.submit(Control(CONFIGURE))
+
+    assert all(plugged.port.submit(Told(IN, 13)) for _ in range(WAITING_MAX))
+
+
 def test_device_has_one_host_at_a_time(plugged: Plugged) -> None:
     other = Host()
     while_used = plugged.port.connect(other)
@@ -206,6 +216,25 @@ def test_device_that_came_back_meanwhile_is_not_the_one_its_host_knew(plugged: P
     assert (late.answers, plugged.host.detachments) == ([Handshake.DETACHED], 1)
     assert plugged.drive.heard[heard:] == []  # it has left by itself, and is attached anew
     assert plugged.port.connect(Host())
+
+
+def test_device_that_came_back_within_a_transfer_is_not_the_one_its_host_knew() -> None:
+    class Restarting(RamDrive):
+        def transfer_in(self, endpoint: int, length: int, stream: int = 0) -> bytes | Handshake:
+            answer = super().transfer_in(endpoint, length, stream)
+            if isinstance(answer, bytes) and len(answer) == 13:
+                self.bus(BusEvent.DETACH)
+                self.bus(BusEvent.ATTACH)
+            return answer
+
+    plugged = Plugged(Restarting())
+    plugged.command(TEST_UNIT_READY)
+    status = plugged.read()
+    late = plugged.command(TEST_UNIT_READY)
+
+    assert len(status.answers) == 1 and isinstance(status.answers[0], bytes)
+    assert late.answers == [Handshake.STALL]
+    assert plugged.host.detachments == 1
 
 
 def test_stall_of_a_device_that_knows_its_host_is_a_stall(plugged: Plugged) -> None:

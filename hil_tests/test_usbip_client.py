@@ -33,10 +33,12 @@ from firmware_model.wire.usbip_urb import (
 from hil_tests.ram_disk import INQUIRY, INQUIRY_DATA, TEST_UNIT_READY, RamDrive, write10
 from hil_tests.served import Serving, serving
 from hil_tests.targets import ModelName, fresh_drive
+from hil_tests.updated_drives import image
 from host_driver import Locked, OpenOptions, WrongPin, open_drive
 from host_driver.backends.usbip import UsbIp, attach
 from host_driver.errors import (
     CommandRefused,
+    Disconnected,
     DriveError,
     DriveInUse,
     NotFound,
@@ -268,6 +270,23 @@ def test_disconnecting_locks_the_drive(native: tuple[Serving, OpenOptions]) -> N
         drive.unlock(PIN)
 
         assert drive.read(0, 1).startswith(b"kept")
+
+
+def test_updated_drive_leaves_and_is_there_again_with_new_firmware(
+    native: tuple[Serving, OpenOptions],
+) -> None:
+    served, options = native
+    with open_drive(served.url(), options, ask=lambda *_: True) as drive:
+        drive.set_pin(PIN)
+        drive.unlock(PIN)
+        drive.update(image())
+        with pytest.raises(Disconnected):
+            drive.info()
+    assert served.is_free()
+    with open_drive(served.url(), options) as drive:
+        status = drive.status()
+
+    assert status is not None and str(status.version) == "1.1.0"
 
 
 def test_model_of_our_own_server_may_be_changed_and_is_not_trusted(served: Serving) -> None:

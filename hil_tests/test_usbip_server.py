@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware_model.serve.usbip import CLIENTS_MAX, listen
+from firmware_model.serve.usbip import CLIENTS_MAX, REQUEST_TIMEOUT_S, listen
 from firmware_model.serve.usbip_session import ISO_PACKETS_MAX, OUT_BYTES_MAX
 from firmware_model.wire.bot import Cbw
 from firmware_model.wire.function import BusEvent, Handshake
-from firmware_model.wire.stream import receive
+from firmware_model.wire.stream import receive, set_timeout
 from firmware_model.wire.usb import SetupPacket
 from firmware_model.wire.usbip import (
     DeviceCount,
@@ -483,6 +483,12 @@ def test_read_of_any_length_gets_what_there_is(client: RawClient) -> None:
     assert (ended.status, content) == (0, INQUIRY_DATA)
 
 
+def test_sequence_number_of_what_has_ended_may_be_used_again(client: RawClient) -> None:
+    for _ in range(2):
+        client.seqnum = 40
+        assert client.control(GET_STATUS)[0] == RetSubmit(41, 0, 2)
+
+
 def test_sequence_number_in_use_ends_the_session(served: Serving, client: RawClient) -> None:
     client.submit(IN, 13)
     client.seqnum -= 1
@@ -506,6 +512,7 @@ def test_half_open_connections_make_room_for_whoever_comes(served: Serving) -> N
         silent = [stack.enter_context(RawClient(served.address)) for _ in range(2 * CLIENTS_MAX)]
 
         assert still_works(served)
+        set_timeout(silent[0].stream, REQUEST_TIMEOUT_S / 2)  # before it would be for its silence
         assert silent[0].is_sent_away()
 
 

@@ -114,8 +114,6 @@ class Port:
                 return Description(device, ConfigurationDescriptor.decode(whole))
             except DecodeError:
                 return None
-            finally:
-                self._retry()
 
     def _descriptor(self, kind: DescriptorType, length: int) -> bytes:
         setup = SetupPacket(DIRECTION_IN, Request.GET_DESCRIPTOR, kind << 8, 0, length)
