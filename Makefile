@@ -5,7 +5,7 @@ TPM_STAMP := $(VENV)/.installed-tpm
 PYTHON ?= python3
 REPORT ?= sedlab-report
 
-.PHONY: help setup check test test-tpm test-wheel evaluate power-sweep faults bench vectors matrix hooks clean
+.PHONY: help setup check test test-tpm test-wheel evaluate power-sweep faults bench fuzz vectors matrix hooks clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -71,6 +71,9 @@ matrix: $(STAMP) ## which property finds which defect
 bench: $(STAMP) ## every benchmark, each beside its rival
 	@for each in hil_tests/bench_*.py; do \
 		$(BIN)/python -m hil_tests.$$(basename $$each .py) || exit 1; done
+
+fuzz: $(STAMP) ## a USB/IP server under clients that say anything: 100,000 messages
+	$(BIN)/python -m hil_tests.fuzz_usbip
 
 vectors: $(STAMP) ## cases of the published vectors: how many ran, how many passed
 	$(BIN)/python -m hil_tests.vectors

@@ -161,6 +161,11 @@ class EmulatedDrive:
         """Whether the firmware runs."""
         return self._device is not None
 
+    @property
+    def is_plugged(self) -> bool:
+        """Whether the data lines are connected to a host."""
+        return self._is_plugged
+
     # --- the operator ---------------------------------------------------------------------------
 
     def power_on(self) -> None:

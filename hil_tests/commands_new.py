@@ -1,4 +1,4 @@
-"""The verbs that make drives and give them away: new, serve. And what completes their names."""
+"""The verb that makes drives: new. And what completes their names."""
 
 from __future__ import annotations
 
@@ -119,19 +119,6 @@ def new(
     if described.update_key == profiles.TEST_UPDATE_KEY and described.dialect != "none":
         click.echo("firmware    signed with a published test key: see `sedlab image --help`")
     click.echo("The code erases the drive without any PIN. It is shown this once: keep it apart.")
-
-
-@click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="TARGET [OPTIONS]")
-def serve(arguments: tuple[str, ...]) -> None:
-    """Give a drive to other programs: not in this version.
-
-    It reaches drives in its own process only, as model:PROFILE and FILE.sed.
-    """
-    raise click.UsageError(
-        f"{' '.join(arguments) or 'a drive'} can't be served yet: "
-        "this version reaches drives in its own process only"
-    )
 
 
 def complete(incomplete: str) -> list[str]:

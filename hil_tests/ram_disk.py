@@ -1,4 +1,4 @@
-"""A disk of sixteen blocks without any lock, for tests of what carries commands to a disk."""
+"""A small disk without any lock, for tests of what carries commands to a disk."""
 
 from dataclasses import dataclass
 
@@ -46,8 +46,8 @@ class Answer:
 class RamDisk:
     """A logical unit that remembers what it was asked."""
 
-    def __init__(self) -> None:
-        self.blocks = bytearray(BLOCK_BYTES * BLOCK_COUNT)
+    def __init__(self, block_count: int = BLOCK_COUNT) -> None:
+        self.blocks = bytearray(BLOCK_BYTES * block_count)
         self.executed: list[tuple[bytes, bytes]] = []
         self.is_locked = False
         self.attentions = 0  # commands that will be answered UNIT ATTENTION
@@ -91,7 +91,8 @@ class RamDisk:
             case 0x00:
                 return Answer()
             case 0x25:
-                return Answer((BLOCK_COUNT - 1).to_bytes(4, "big") + BLOCK_BYTES.to_bytes(4, "big"))
+                lba_last = len(self.blocks) // BLOCK_BYTES - 1
+                return Answer(lba_last.to_bytes(4, "big") + BLOCK_BYTES.to_bytes(4, "big"))
             case 0x28 | 0x2A:
                 first = int.from_bytes(cdb[2:6], "big") * BLOCK_BYTES
                 last = first + int.from_bytes(cdb[7:9], "big") * BLOCK_BYTES
@@ -107,8 +108,8 @@ class RamDisk:
 class RamDrive(MassStorageDevice):
     """The disk behind Bulk-Only on a bus, remembering the events it hears of."""
 
-    def __init__(self, serial: str = "0123456789AB") -> None:
-        self.disk = RamDisk()
+    def __init__(self, serial: str = "0123456789AB", block_count: int = BLOCK_COUNT) -> None:
+        self.disk = RamDisk(block_count)
         self.bulk_only = BulkOnly(self.disk)
         self.heard: list[tuple[BusEvent, bool]] = []
         super().__init__(

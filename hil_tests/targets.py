@@ -33,8 +33,7 @@ from firmware_model.hardware.secure_element import ElementError
 from firmware_model.hardware.sedfile import SedFile, SedFileError, SedFileInUse
 from firmware_model.hardware.tpm.element import TpmElement
 from firmware_model.hardware.tpm.provisioning import connect, provision
-from firmware_model.wire.function import BusEvent, Handshake
-from firmware_model.wire.usb import SetupPacket
+from hil_tests.file_drive import FileDrive, told
 from host_driver.attachment import Attachment, OpenOptions
 from host_driver.backends.in_process import InProcess
 from host_driver.bulk_only import BulkOnlyTransport
@@ -205,7 +204,7 @@ def unpowered(name: ModelName) -> Iterator[EmulatedDrive]:
         profile = _parsed(file, path)
         noise = SeededNoise(os.urandom(32))
         board = file.board(noise, profile.timing, profile.policy.flash.endurance)
-        with _told():
+        with told():
             yield FileDrive(board, profile, parts)
     finally:
         _close(file)
@@ -215,11 +214,11 @@ def create_file(path: Path, text: str, profile: profiles.Profile, made: Manufact
     """Make the file of a new drive, and its element; raise TransportError where that can't be."""
     geometry = Layout.of(profile.policy).geometry
     if profile.tcti is None:
-        with _told():
+        with told():
             SedFile.create(path, text, geometry, made.element, made.bad_blocks)
         return
     nothing = ElementState.fresh(profile.policy.limits, bytes(32), bytes(32))
-    with _told():
+    with told():
         SedFile.create(path, text, geometry, nothing, made.bad_blocks)
         try:
             with SedFile.open(path) as file, closing(connect(profile.tcti)) as chip:
@@ -233,43 +232,40 @@ def create_file(path: Path, text: str, profile: profiles.Profile, made: Manufact
 
 def _with_tpm(board: Board, tcti: str, stack: ExitStack) -> None:
     """Solder a TPM to a board in place of the embedded element, beside the same serial flash."""
-    with _told():
+    with told():
         chip = stack.enter_context(closing(connect(tcti)))
         board.element = TpmElement(
             chip, board.supply, board.clock, board.timing, board.element.external, board.sync
         )
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Tell of a file or an element that fails as a driver does."""
-    try:
-        yield
-    except (SedFileError, ElementError) as refused:
-        raise TransportError(str(refused)) from None
+def powered(name: ModelName, stack: ExitStack) -> EmulatedDrive:
+    """Return the drive of that name, with power, until `stack` ends; raise DriveError."""
+    if name.is_file:
+        if name.settings:
+            raise ValueError(f"{name.base}: its profile is the one it was made with")
+        path, parts = Path(name.base), name.parts()
+        file = open_file(path)
+        stack.callback(_close, file)
+        profile = _parsed(file, path)
+        board = file.board(
+            SeededNoise(os.urandom(32)), profile.timing, profile.policy.flash.endurance
+        )
+        if profile.tcti is not None:
+            _with_tpm(board, profile.tcti, stack)
+        drive: EmulatedDrive = FileDrive(board, profile, parts)
+    else:
+        drive = fresh_drive(name, SeededNoise(os.urandom(32)))
+    drive.power_on()
+    stack.callback(drive.power_off)
+    return drive
 
 
 def attach(rest: str, options: OpenOptions) -> Attachment:
     """Reach the drive that `model:REST` names: giving it power is a power-up."""
     name = ModelName.parse(rest)
     with ExitStack() as stack:
-        if name.is_file:
-            if name.settings:
-                raise ValueError(f"{name.base}: its profile is the one it was made with")
-            path, parts = Path(name.base), name.parts()
-            file = open_file(path)
-            stack.callback(_close, file)
-            profile = _parsed(file, path)
-            board = file.board(
-                SeededNoise(os.urandom(32)), profile.timing, profile.policy.flash.endurance
-            )
-            if profile.tcti is not None:
-                _with_tpm(board, profile.tcti, stack)
-            drive: EmulatedDrive = FileDrive(board, profile, parts)
-        else:
-            drive = fresh_drive(name, SeededNoise(os.urandom(32)))
-        drive.power_on()
-        stack.callback(drive.power_off)
+        drive = powered(name, stack)
         backend: IBackend = InProcess([drive])
         if options.trace is not None:
             backend = traced(backend, options.trace, stack)
@@ -289,52 +285,8 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
         )
 
 
-class FileDrive(EmulatedDrive):
-    """A drive in a file: where that or its TPM fails, it is as dead as after a power cut."""
-
-    def power_on(self) -> None:
-        with self._alive():
-            super().power_on()
-
-    def press(self, text: str) -> None:
-        with self._alive():
-            super().press(text)
-
-    def advance(self, us: int) -> None:
-        with self._alive():
-            super().advance(us)
-
-    def leds(self) -> dict[str, str]:
-        with self._alive():
-            return super().leds()
-
-    def _bus(self, event: BusEvent) -> None:
-        with self._alive():
-            super()._bus(event)
-
-    def control(self, setup: SetupPacket, data: bytes = b"") -> bytes | int | Handshake:
-        with self._alive():
-            return super().control(setup, data)
-
-    def transfer_out(self, endpoint: int, data: bytes, stream: int = 0) -> int | Handshake:
-        with self._alive():
-            return super().transfer_out(endpoint, data, stream)
-
-    def transfer_in(self, endpoint: int, length: int, stream: int = 0) -> bytes | Handshake:
-        with self._alive():
-            return super().transfer_in(endpoint, length, stream)
-
-    @contextmanager
-    def _alive(self) -> Iterator[None]:
-        try:
-            yield
-        except (SedFileError, ElementError) as refused:
-            self.power_off()
-            raise TransportError(str(refused)) from None
-
-
 def _close(file: SedFile) -> None:
-    with _told():
+    with told():
         file.close()
 
 

@@ -12,7 +12,7 @@ from firmware_model.wire.bot import Cbw
 from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.usb import SetupPacket
 from hil_tests.ram_disk import INQUIRY, INQUIRY_DATA, TEST_UNIT_READY, RamDrive
-from host_driver.backends.in_process import InProcess, Port
+from host_driver.backends.in_process import FunctionPort, InProcess
 
 IN, OUT = 0x81, 0x02
 
@@ -279,6 +279,6 @@ def test_drive_that_does_not_enumerate_is_not_found() -> None:
 
 def test_port_that_was_never_enumerated_has_no_descriptors() -> None:
     with pytest.raises(usb.core.USBError) as refused:
-        InProcess([]).get_device_descriptor(Port(1, RamDrive()))
+        InProcess([]).get_device_descriptor(FunctionPort(1, RamDrive()))
 
     assert refusal(refused) == (errno.ENODEV, -4)

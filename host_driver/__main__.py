@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 # The verbs and how the help of each begins, so that `sedlab --help` loads none of them.
 VERBS: Final = {
     "new": "Make a drive in a file.",
-    "serve": "Give a drive to other programs: not in this version.",
+    "serve": "Give drives to other programs and machines.",
+    "press": "Press keys of a drive that is served.",
+    "leds": "Show the lights of a drive that is served.",
+    "plug": "Connect a drive that is served to its host.",
+    "unplug": "Disconnect a drive that is served from its host.",
+    "cut-power": "Take the power of a drive that is served away.",
     "list": "Show what can be a target.",
     "info": "Show what a drive says of itself without a PIN.",
     "unlock": "Try a PIN.",
@@ -75,7 +80,8 @@ class Verbs(click.Group):
 def cli() -> None:
     """A self-encrypting USB drive in a model, its driver, and a harness that tries to break both.
 
-    A TARGET is model:PROFILE, model:PROFILE+DEFECT, FILE.sed or usb:VID:PID[:SERIAL].
+    A TARGET is model:PROFILE, model:PROFILE+DEFECT, FILE.sed, usbip://HOST[:PORT]/BUSID or
+    usb:VID:PID[:SERIAL].
 
     PINs are asked for on a terminal, or come by --pin-fd N or SEDLAB_PIN_USER, SEDLAB_PIN_ADMIN,
     SEDLAB_PIN_RECOVERY and SEDLAB_NEW_PIN in the environment; never as an argument.

@@ -8,6 +8,7 @@ refused. What a locked drive holds cannot be seen, so it is looked at again afte
 from typing import Final
 
 from firmware_model.wire.sense import SenseKey
+from host_driver.attachment import OpenOptions
 from host_driver.errors import CommandRefused
 from host_driver.transport import DEFAULT_TIMEOUT_MS, CommandTransport, Completion, ScsiStatus
 from host_driver.verbose import command_name
@@ -66,6 +67,23 @@ def file_system(start: bytes) -> str | None:
     for offset, magic, name in SIGNATURES:
         if start[offset : offset + len(magic)] == magic:
             return name
+    return None
+
+
+def why_not(options: OpenOptions, named: str | None, serial: str) -> str | None:
+    """Return why nothing may be changed on a drive; None when all was said that must be.
+
+    `named` is the serial number in the URL, `serial` the drive's own.
+    """
+    if not options.destroys_data:
+        return "it may change a real drive, which needs --destroys-data and its serial number"
+    said = [one for one in (named, options.serial) if one is not None]
+    if not said:
+        return "--destroys-data needs the drive's serial number as well"
+    if not serial:
+        return "the drive has no serial number by which to mean it"
+    if any(one != serial for one in said):
+        return "the serial number given is not that of the drive"
     return None
 
 

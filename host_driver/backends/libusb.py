@@ -15,14 +15,12 @@ import usb.backend.libusb1
 import usb.core
 import usb.util
 from usb.backend import IBackend
-from usb.control import get_descriptor
 
-from firmware_model.wire.codec import DecodeError
-from firmware_model.wire.usb import DescriptorType, StringDescriptor
 from host_driver.attachment import Attachment, OpenOptions
+from host_driver.backends.serial_number import serial_of
 from host_driver.bulk_only import BulkOnlyTransport, failure
 from host_driver.errors import AccessDenied, DriveError, DriveInUse, NoBackend, NotFound
-from host_driver.interlock import Interlocked
+from host_driver.interlock import Interlocked, why_not
 from host_driver.trace import traced
 from host_driver.transport import CommandTransport
 from host_driver.verbose import Told, Verbose
@@ -109,7 +107,7 @@ def attach(
         undo.callback(transport.close)
         if options.on_exchange is not None:
             transport = Verbose(transport, options.on_exchange)
-        refusal = _refusal(name, serial, options)
+        refusal = why_not(options, name.serial, serial)
         return Attachment(
             transport=Interlocked(transport, refusal),
             operator=options.operator,
@@ -118,20 +116,6 @@ def attach(
             destroys_data=refusal is None,
             close=undo.pop_all().close,
         )
-
-
-def _refusal(name: UsbName, serial: str, options: OpenOptions) -> str | None:
-    """Return why nothing may be changed on this drive; None when all was said that must be."""
-    if not options.destroys_data:
-        return "it may change a real drive, which needs --destroys-data and its serial number"
-    said = [one for one in (name.serial, options.serial) if one is not None]
-    if not said:
-        return "--destroys-data needs the drive's serial number as well"
-    if not serial:
-        return "the drive has no serial number by which to mean it"
-    if any(one != serial for one in said):
-        return "the serial number given is not that of the drive"
-    return None
 
 
 def _select(backend: IBackend, name: UsbName) -> tuple[usb.core.Device, str]:
@@ -155,21 +139,9 @@ def _select(backend: IBackend, name: UsbName) -> tuple[usb.core.Device, str]:
 
 
 def _serial(device: usb.core.Device, name: UsbName) -> str:
-    if not device.iSerialNumber:
-        return ""
     try:
-        # Not the property: it turns a device that may not be opened into one without languages.
-        languages = usb.util.get_langids(device)
-        if not languages:
-            return ""
-        kind, index = DescriptorType.STRING, device.iSerialNumber
-        answer = get_descriptor(device, 254, kind, index, languages[0]).tobytes()
-        return StringDescriptor.decode(answer[: answer[0]] if answer else b"").text
-    except DecodeError:
-        return ""  # what is no text is no serial number either
+        return serial_of(device)
     except usb.core.USBError as error:
-        if error.errno is None:  # of pyusb itself, which found no descriptor in the answer
-            return ""
         raise _not_opened(error, name) from error
 
 

@@ -19,6 +19,7 @@ from host_driver.errors import Erased, Locked, NoPin, SelfTestFailed, WrongPin
 
 if TYPE_CHECKING:
     from firmware_model.wire.native import State
+    from host_driver.attachment import Operator
     from host_driver.drive import Drive
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -67,6 +68,7 @@ class Session:
     is_verbose: bool
     destroys_data: bool
     serial: str | None
+    operator: str | None
     as_json: bool
 
     def open(self) -> Drive:
@@ -81,6 +83,7 @@ class Session:
             known_drives=self.known_drives,
             trace=self.trace,
             on_exchange=_tell if self.is_verbose else None,
+            operator=_operator_of(self.operator),
         )
         return open_drive(self.target, options, ask=_ask if is_attended() else None)
 
@@ -135,6 +138,14 @@ def _refuse_without_pin(state: State) -> None:
             raise SelfTestFailed("the drive failed its self-test")
 
 
+def _operator_of(target: str | None) -> Operator | None:
+    if target is None:
+        return None
+    from host_driver.operator_socket import OperatorSocket
+
+    return OperatorSocket(target)
+
+
 def _tell(line: str) -> None:
     click.echo(printable(line), err=True)
 
@@ -167,6 +178,9 @@ def opens_drive(function: F, roles: tuple[str, ...] = ROLES) -> F:
     @click.option("-v", "--verbose", is_flag=True, help="Show every exchange on the bus.")
     @click.option("--destroys-data", is_flag=True, help="Allow a real drive to be changed.")
     @click.option("--serial", help="Serial number of the real drive that is meant.")
+    @click.option(
+        "--operator", metavar="TARGET", help="Press keys of a drive that another process serves."
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
     @functools.wraps(function)
     def opened(
@@ -179,6 +193,7 @@ def opens_drive(function: F, roles: tuple[str, ...] = ROLES) -> F:
         verbose: bool,
         destroys_data: bool,
         serial: str | None,
+        operator: str | None,
         as_json: bool,
         **rest: Any,
     ) -> Any:
@@ -192,6 +207,7 @@ def opens_drive(function: F, roles: tuple[str, ...] = ROLES) -> F:
             verbose,
             destroys_data,
             serial,
+            operator,
             as_json,
         )
         return function(session, **rest)

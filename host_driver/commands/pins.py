@@ -56,6 +56,13 @@ def reset_code(fd: int | None, *, is_wanted: bool) -> str | None:
     return str(click.prompt("Reset code", hide_input=True, err=True))
 
 
+def entered_line(what: str, fd: int | None) -> str | None:
+    """Return a line that a program gave or a person typed unseen; None where nobody could."""
+    if fd is not None:
+        return _line_of(fd)
+    return str(click.prompt(what, hide_input=True, err=True)) if is_attended() else None
+
+
 def is_attended() -> bool:
     """Return whether somebody can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()

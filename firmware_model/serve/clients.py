@@ -1,0 +1,85 @@
+"""Clients that connect to a socket: a thread for each, and no more of them than fit."""
+
+import selectors
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock, Thread
+
+
+class Client:
+    """Somebody who connected."""
+
+    def __init__(self, stream: socket.socket, name: str, serve: Callable[["Client"], None]) -> None:
+        self.stream = stream
+        self.name = name
+        self.is_settled = False  # it was given something that others must not take from it
+        self.thread = Thread(target=serve, args=(self,), name=name, daemon=True)
+
+    def send_away(self) -> None:
+        """Have its thread find the stream at its end."""
+        with suppress(OSError):
+            self.stream.shutdown(socket.SHUT_RDWR)
+
+
+class Clients:
+    """Accepts clients from the moment it is made until it is closed.
+
+    `serve` runs in the client's own thread, until it returns or raises OSError. Where there are
+    `count_max` already, whoever has waited longest without being settled is sent away.
+    """
+
+    def __init__(
+        self, listener: socket.socket, serve: Callable[[Client], None], count_max: int
+    ) -> None:
+        self._listener = listener
+        self._serve = serve
+        self._count_max = count_max
+        self._lock = Lock()
+        self._clients: list[Client] = []
+        self._ours, self._theirs = socket.socketpair()  # written to, it ends the thread
+        self._thread = Thread(target=self._accept, name="accept", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Send every client away, and return when all have gone."""
+        self._ours.send(b"!")
+        self._thread.join()
+        for each in (self._listener, self._ours, self._theirs):
+            each.close()
+        with self._lock:
+            clients = tuple(self._clients)
+        for client in clients:
+            client.send_away()
+        for client in clients:
+            client.thread.join()
+
+    def _accept(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._theirs, selectors.EVENT_READ)
+            self._listener.setblocking(False)
+            while all(key.fileobj is not self._theirs for key, _ in selector.select()):
+                with suppress(OSError):  # whoever knocked has gone again
+                    stream, address = self._listener.accept()
+                    is_tcp = isinstance(address, tuple)
+                    self._welcome(stream, f"{address[0]}:{address[1]}" if is_tcp else "local")
+
+    def _welcome(self, stream: socket.socket, name: str) -> None:
+        client = Client(stream, name, self._run)
+        with self._lock:
+            if len(self._clients) >= self._count_max:
+                waiting = (each for each in self._clients if not each.is_settled)
+                next(waiting, client).send_away()
+            self._clients.append(client)
+        client.thread.start()
+
+    def _run(self, client: Client) -> None:
+        try:
+            with client.stream:
+                self._serve(client)
+        except OSError:
+            pass  # it went, and nothing was promised to it
+        finally:
+            with self._lock:
+                self._clients.remove(client)

@@ -1,0 +1,62 @@
+"""The operator's side of a served drive: a socket that its owner alone can open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import RLock
+from typing import Final
+
+from firmware_model.serve.clients import Client, Clients
+from firmware_model.wire.codec import DecodeError
+from firmware_model.wire.local_socket import is_of_owner, listen_at
+from firmware_model.wire.operator import (
+    LINE_BYTES_MAX,
+    OperatorReply,
+    OperatorRequest,
+    Result,
+)
+
+CLIENTS_MAX: Final = 8
+
+
+class OperatorSocket:
+    """Obeys whoever owns the drive, from the moment it is made until it is closed.
+
+    `operate` is called with `lock` held, and raises ValueError for what can't be done. Raises
+    OSError where there can be no socket.
+    """
+
+    def __init__(
+        self, path: Path, lock: RLock, operate: Callable[[OperatorRequest], Result]
+    ) -> None:
+        self.path = path
+        self._lock = lock
+        self._operate = operate
+        self._clients = Clients(listen_at(path), self._serve, CLIENTS_MAX)
+
+    def close(self) -> None:
+        """Take the socket away, and return when nobody uses it."""
+        self.path.unlink(missing_ok=True)
+        self._clients.close()
+
+    def _serve(self, client: Client) -> None:
+        stream = client.stream
+        stream.setblocking(True)
+        if not is_of_owner(stream):
+            return
+        with stream.makefile("rb") as lines:
+            while line := lines.readline(LINE_BYTES_MAX + 1):
+                stream.sendall(self._answer(line).encode())
+                if not line.endswith(b"\n"):
+                    return  # where the next line begins is anybody's guess
+
+    def _answer(self, line: bytes) -> OperatorReply:
+        try:
+            request = OperatorRequest.decode(line)
+            with self._lock:
+                return OperatorReply(result=self._operate(request))
+        except DecodeError as wrong:
+            return OperatorReply(error=str(wrong))
+        except ValueError as refused:
+            return OperatorReply(error=str(refused)[: LINE_BYTES_MAX // 8])

@@ -1,0 +1,71 @@
+"""Whole messages over a byte stream: a blocking socket, whose timeout is the system's own.
+
+A call costs one system call where all of a message is there. Nothing is copied on the way out, and
+on the way in nothing but pieces.
+"""
+
+import socket
+import struct
+import sys
+from typing import Final
+
+# With it, a message that has begun comes as a whole; where a system lacks it, in pieces.
+_WHOLE: Final = getattr(socket, "MSG_WAITALL", 0)
+NOTHING_CAME: Final = (BlockingIOError, TimeoutError)  # what a timeout is to which system
+
+Bytes = bytes | bytearray | memoryview
+
+
+class Ended(ConnectionError):
+    """The peer closed the stream, or stopped in the middle of a message."""
+
+
+def set_timeout(stream: socket.socket, seconds: float) -> None:
+    """Have the calls below wait that long for the peer to do anything; 0: without end."""
+    stream.setblocking(True)
+    if sys.platform == "win32":
+        value = struct.pack("L", int(seconds * 1000))
+    else:
+        value = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        stream.setsockopt(socket.SOL_SOCKET, option, value)
+
+
+def receive(stream: socket.socket, count: int) -> bytes:
+    """Return the next `count` bytes; raise Ended, or one of NOTHING_CAME where none came."""
+    data = stream.recv(count, _WHOLE)
+    return data if len(data) == count else _with_rest(stream, data, count)
+
+
+def _with_rest(stream: socket.socket, begin: bytes, count: int) -> bytes:
+    whole = bytearray(count)
+    whole[: len(begin)] = begin
+    if not begin:
+        raise Ended("the peer closed the stream")
+    receive_into(stream, memoryview(whole)[len(begin) :])
+    return bytes(whole)
+
+
+def receive_into(stream: socket.socket, buffer: memoryview) -> None:
+    """Fill the buffer with the rest of a message; raise Ended where it does not come."""
+    while buffer:
+        try:
+            count = stream.recv_into(buffer, 0, _WHOLE)
+        except NOTHING_CAME:
+            raise Ended("the peer stopped in the middle of a message") from None
+        if count == 0:
+            raise Ended("the peer closed the stream in the middle of a message")
+        buffer = buffer[count:]
+
+
+def send(stream: socket.socket, head: Bytes, data: Bytes = b"") -> None:
+    """Send both, one behind the other; raise Ended where the peer takes no more."""
+    try:
+        if not data or sys.platform == "win32":
+            stream.sendall(bytes(head) + data if data else head)
+            return
+        sent = stream.sendmsg((head, data))
+        if sent < len(head) + len(data):
+            stream.sendall(memoryview(bytes(head) + data)[sent:])
+    except NOTHING_CAME:
+        raise Ended("the peer takes nothing") from None

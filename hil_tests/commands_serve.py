@@ -1,0 +1,150 @@
+"""The verb that gives drives away: serve."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from host_driver.commands.options import TargetType
+from host_driver.commands.shown import printable
+
+if TYPE_CHECKING:
+    from firmware_model.emulated_drive import EmulatedDrive
+    from firmware_model.serve.usbip import Export
+
+DEFAULT_ADDRESS: Final = "127.0.0.1"
+ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A drive that is given away."""
+
+    target: str
+    drive: EmulatedDrive
+    export: Export
+    operator: Path  # the operator's socket, where the system has such
+
+
+@click.command()
+@click.argument("targets", nargs=-1, type=TargetType(), metavar="TARGET...")
+@click.option(
+    "--usbip",
+    is_flag=False,
+    flag_value=DEFAULT_ADDRESS,
+    metavar="[HOST:PORT]",
+    help="By USB/IP, at 127.0.0.1:3240 if nothing else is said; port 0 takes any.",
+)
+@click.option("--allow-remote", is_flag=True, help="Let other machines reach the drives.")
+@click.option("--json", "as_json", is_flag=True, help="Print where the drives are as JSON.")
+def serve(targets: tuple[str, ...], usbip: str | None, allow_remote: bool, as_json: bool) -> None:
+    """Give drives to other programs and machines, until interrupted.
+
+    TARGET is model:PROFILE[+DEFECT] or FILE.sed. USB/IP is what Linux attaches remote devices by:
+    to a host, each drive is hardware. Whoever can reach the address can use the drives.
+    """
+    if usbip is not None and _is_target(usbip):  # --usbip FILE.sed: the address was left out
+        targets, usbip = (TargetType().convert(usbip, None, None), *targets), DEFAULT_ADDRESS
+    if not targets or usbip is None:
+        raise click.UsageError("say which drives and how: serve TARGET... --usbip [HOST:PORT]")
+    from firmware_model.serve.usbip import UsbIpServer, listen
+    from host_driver.usbip_link import split_address
+
+    host, port = split_address(usbip)
+    ended = Event()
+    with ExitStack() as stack:
+        stack.enter_context(_set_at_signals(ended))
+        listener = stack.enter_context(listen(host, port, allow_remote=allow_remote))
+        port = int(listener.getsockname()[1])
+        served = [_served(number, each, stack) for number, each in enumerate(targets, 1)]
+        server = UsbIpServer(listener, [each.export for each in served], _tell)
+        stack.callback(server.close)
+        documents = [_document(each, host, port) for each in served]
+        if as_json:
+            click.echo(json.dumps({"drives": documents}))
+        for document in () if as_json else documents:
+            _show(document)
+        ended.wait()
+
+
+def _is_target(text: str) -> bool:
+    return text.endswith(".sed") or text.startswith("model:")
+
+
+@contextmanager
+def _set_at_signals(event: Event) -> Iterator[None]:
+    """Have the signals that end a server set an event instead."""
+    before = {number: signal.signal(number, lambda *_: event.set()) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _served(number: int, target: str, stack: ExitStack) -> Served:
+    """Return a drive with power, and its operator's socket, until `stack` ends."""
+    from firmware_model.operated_drive import operate
+    from firmware_model.serve.operator_socket import OperatorSocket
+    from firmware_model.serve.port import Port
+    from firmware_model.serve.usbip import Export
+    from firmware_model.wire.operator import SUFFIX, socket_beside
+    from hil_tests.file_drive import FileDrive
+    from hil_tests.targets import ModelName, powered
+
+    scheme, _, rest = target.partition(":")
+    if scheme != "model":
+        raise click.UsageError(f"{target}: what is served is model:PROFILE or FILE.sed")
+    name = ModelName.parse(rest)
+    drive = powered(name, stack)
+    export = Export(number, Port(drive))
+    if isinstance(drive, FileDrive):
+        drive.on_failure = lambda reason: _tell(f"{export.busid}: lost power: {reason}")
+        path = socket_beside(Path(name.base))
+    else:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sedlab-"))
+        path = Path(folder, f"{export.busid}{SUFFIX}")
+    if hasattr(socket, "AF_UNIX"):
+        operator = OperatorSocket(path, export.port.lock, lambda asked: operate(drive, asked))
+        stack.callback(operator.close)
+    return Served(rest if name.is_file else target, drive, export, path)
+
+
+def _document(served: Served, host: str, port: int) -> dict[str, Any]:
+    from firmware_model.wire.usbip import TCP_PORT
+    from host_driver.known_drives import fingerprint
+    from host_driver.usbip_link import UsbIpName
+
+    drive, busid = served.drive, served.export.busid
+    other_port = "" if port == TCP_PORT else f" --tcp-port {port}"
+    is_plain = drive.profile.dialect == "none"
+    return {
+        "target": served.target,
+        "url": f"usbip:{UsbIpName(host, port, busid)}",
+        "serial": drive.serial,
+        "identity": None if is_plain else fingerprint(drive.board.element.identity),
+        "attach": f"usbip{other_port} attach -r {host} -b {busid}",
+        "operator": str(served.operator) if served.operator.exists() else None,
+    }
+
+
+def _show(document: dict[str, Any]) -> None:
+    click.echo(printable(f"{document['url']} is {document['target']}"))
+    for name in ("serial", "identity", "attach", "operator"):
+        if document[name] is not None:
+            click.echo(printable(f"  {name:<9} {document[name]}"))
+
+
+def _tell(line: str) -> None:
+    with suppress(OSError):  # whoever read it has gone; the drives are still served
+        click.echo(printable(line), err=True)
