@@ -75,7 +75,8 @@ class Verbs(click.Group):
 def cli() -> None:
     """A self-encrypting USB drive in a model, its driver, and a harness that tries to break both.
 
-    A TARGET is model:PROFILE, model:PROFILE+DEFECT, FILE.sed or usb:VID:PID[:SERIAL].
+    A TARGET is model:PROFILE, model:PROFILE+DEFECT, FILE.sed, usb:VID:PID[:SERIAL] or, on Linux,
+    sg:/dev/sgN.
 
     PINs are asked for on a terminal, or come by --pin-fd N or SEDLAB_PIN_USER, SEDLAB_PIN_ADMIN,
     SEDLAB_PIN_RECOVERY and SEDLAB_NEW_PIN in the environment; never as an argument.
