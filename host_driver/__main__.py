@@ -35,6 +35,7 @@ VERBS: Final = {
     "image": "Make and look at firmware images.",
     "faults": "Have every part fail in every way that has a name, and judge the drive.",
     "power-sweep": "Cut power at every durable step of every scenario, once and twice.",
+    "bot-cases": "Show how a drive ends each of the thirteen cases of Bulk-Only.",
     "defects": "Weaknesses that can be seeded into a model.",
     "completion": "Print what makes a shell complete sedlab.",
 }

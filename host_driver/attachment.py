@@ -5,13 +5,18 @@ behind the colon and OpenOptions, and returning an Attachment. It raises DriveEr
 is not to be had, and ValueError when that part of the URL is no name of a drive.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from host_driver.transport import CommandTransport
+
+if TYPE_CHECKING:
+    from usb.core import Device
 
 TRANSFER_BYTES: Final = 128 << 10  # what hosts send at high speed, give or take
 
@@ -93,6 +98,7 @@ class Attachment:
     serial: str  # the USB serial number; empty where there is none
     destroys_data: bool  # whether writing, spending tries and erasing are allowed
     close: Callable[[], None]  # lets go of the drive and all that was opened with it
+    device: Device | None = None  # what is below the transport, where that is a bus
     holder: Holder | None = None  # None: nobody else uses the drive meanwhile
     transfer_bytes: int = TRANSFER_BYTES  # that one command may move
     # Entered while what is sent is known to change nothing, though no CDB shows that.

@@ -1,11 +1,13 @@
 """A drive as people use it: `with open_drive("model:native") as drive: drive.unlock(pin)`."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from firmware_model.wire.attempt_log import Checkpoint, Evidence, LogRecord
 from firmware_model.wire.codec import DecodeError
@@ -28,6 +30,9 @@ from host_driver.dialects.plain import PlainDialect
 from host_driver.errors import CommandRefused, NotFound, NotSupported, ProtocolError
 from host_driver.known_drives import IdentityCheck, KnownDrives, default_path
 from host_driver.scsi import ScsiDisk
+
+if TYPE_CHECKING:
+    from usb.core import Device
 
 BLOCK_BYTES: Final = 512
 NONCE_BYTES: Final = 32
@@ -79,6 +84,16 @@ class Drive:
     def operator(self) -> Operator | None:
         """Whoever can press keys and pull the plug, if anybody can."""
         return self._attachment.operator
+
+    @property
+    def device(self) -> Device | None:
+        """The device on its bus, for who speaks to it below any transport; None where no bus is."""
+        return self._attachment.device
+
+    @property
+    def destroys_data(self) -> bool:
+        """Whether it may be written, erased, and cost its tries."""
+        return self._attachment.destroys_data
 
     @property
     def holder(self) -> Holder | None:

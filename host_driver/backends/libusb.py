@@ -119,6 +119,7 @@ def attach(
             serial=serial,
             destroys_data=refusal is None,
             close=undo.pop_all().close,
+            device=device,
         )
 
 
