@@ -318,7 +318,7 @@ class EmulatedDrive:
             firmware.access.on_close = lambda: self._close_unit(unit)
             if self.policy.entry is Entry.KEYPAD:
                 self._entry = KeypadEntry(firmware, self.board.keypad)
-        self._bulk_only = bulk_only = BulkOnly(unit, parts.transport.wrap)
+        self._bulk_only = bulk_only = BulkOnly(unit, parts.transport)
 
         def bus_event(event: BusEvent, was_configured: bool) -> None:
             if event in (BusEvent.ATTACH, BusEvent.RESET):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 from firmware_model.hardware.supply import Torn
 
@@ -63,6 +64,49 @@ FAULTS: tuple[str, ...] = (
     "fail_data",  # the first n blocks of that area that are programmed or erased fail
     "fail_keys",
     "fail_log",
+)
+
+# The thirteen cases of BOT 6.7 by what host and device expect, each with a command of its own
+# choice and some with more; see bot/cases.py.
+BOT_CASES: tuple[str, ...] = (
+    "hn_eq_dn",
+    "hn_eq_dn_refused",
+    "hn_lt_di",
+    "hn_lt_di_inquiry",
+    "hn_lt_do",
+    "hi_gt_dn",
+    "hi_gt_dn_refused",
+    "hi_gt_di",
+    "hi_gt_di_inquiry",
+    "hi_gt_di_sense",
+    "hi_eq_di",
+    "hi_eq_di_inquiry",
+    "hi_lt_di",
+    "hi_lt_di_inquiry",
+    "hi_ne_do",
+    "ho_gt_dn",
+    "ho_gt_dn_refused",
+    "ho_ne_di",
+    "ho_ne_di_inquiry",
+    "ho_gt_do",
+    "ho_eq_do",
+    "ho_eq_do_refused",
+    "ho_lt_do",
+)
+# What calls for a recovery, and in which order its steps are taken; see bot/recovery.py.
+BOT_TROUBLES: tuple[str, ...] = (
+    "bad_wrapper",
+    "halted_in",
+    "halted_out",
+    "host_halts_in",
+    "host_halts_out",
+    "unread_status",
+    "amid_data_in",
+    "amid_data_out",
+)
+BOT_ORDERS: tuple[str, ...] = (
+    "none",
+    *("".join(each) for count in (1, 2, 3) for each in permutations("rio", count)),
 )
 
 
@@ -174,8 +218,11 @@ VERBS: dict[str, Verb] = {
     "measure_kdf": Verb((), "measure one attempt at full stretching cost"),
     "store_register": Verb((), "store the whole register"),
     "ask_descriptors": Verb((), "ask for every descriptor with every length"),
-    "check_transport": Verb(
-        (), "run enumeration and the cases of BOT that move no data to the medium"
+    "check_transport": Verb((), "enumerate the drive, and ask for its capacity"),
+    "bot_case": Verb((Word("case", BOT_CASES),), "run one of the thirteen cases of Bulk-Only"),
+    "bot_recovery": Verb(
+        (Word("trouble", BOT_TROUBLES), Word("order", BOT_ORDERS)),
+        "bring Bulk-Only into trouble, and reset (r) and clear halts of IN (i) and OUT (o)",
     ),
     "evidence": Verb((), "ask for signed evidence over a fresh nonce"),
     "read_log": Verb((), "ask for the single records of the log"),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from firmware_model.firmware.parts import Transport
 from firmware_model.usb.bulk_only import BulkOnly
 from firmware_model.usb.device import Descriptors, MassStorageDevice
 from firmware_model.wire.function import BusEvent
@@ -108,9 +109,14 @@ class RamDisk:
 class RamDrive(MassStorageDevice):
     """The disk behind Bulk-Only on a bus, remembering the events it hears of."""
 
-    def __init__(self, serial: str = "0123456789AB", block_count: int = BLOCK_COUNT) -> None:
+    def __init__(
+        self,
+        serial: str = "0123456789AB",
+        block_count: int = BLOCK_COUNT,
+        rules: Transport | None = None,
+    ) -> None:
         self.disk = RamDisk(block_count)
-        self.bulk_only = BulkOnly(self.disk)
+        self.bulk_only = BulkOnly(self.disk, rules)
         self.heard: list[tuple[BusEvent, bool]] = []
         super().__init__(
             Descriptors.mass_storage(0x1209, 0x5ED0, "sedlab", "RAM disk", serial),

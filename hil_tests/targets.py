@@ -271,8 +271,9 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
             backend = traced(backend, options.trace, stack)
         if options.on_exchange is not None:
             backend = Told(backend, options.on_exchange)
-        transport = transport_to(drive, backend)
-        stack.callback(transport.close)
+        opened = transport_to(drive, backend)
+        stack.callback(opened.close)
+        transport: CommandTransport = opened
         if options.on_exchange is not None:
             transport = Verbose(transport, options.on_exchange)
         return Attachment(
@@ -282,6 +283,7 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
             serial=drive.serial,
             destroys_data=True,
             close=stack.pop_all().close,
+            device=opened.device,
         )
 
 
@@ -290,7 +292,7 @@ def _close(file: SedFile) -> None:
         file.close()
 
 
-def transport_to(drive: EmulatedDrive, backend: IBackend) -> CommandTransport:
+def transport_to(drive: EmulatedDrive, backend: IBackend) -> BulkOnlyTransport:
     """Return the way to a drive through pyusb, as to any other device on a bus."""
     usb_id = drive.profile.usb
     device = usb.core.find(backend=backend, idVendor=usb_id.vendor_id, idProduct=usb_id.product_id)

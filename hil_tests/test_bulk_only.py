@@ -7,9 +7,10 @@ import usb.core
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firmware_model.firmware.bulk_only_rules import BulkOnlyRules
 from firmware_model.usb.bulk_only import MAX_DATA_BYTES, BulkOnly
 from firmware_model.usb.device import ENDPOINT_IN, ENDPOINT_OUT
-from firmware_model.wire.bot import Cbw, Csw, CswStatus
+from firmware_model.wire.bot import Case, Cbw, Csw, CswStatus
 from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.sense import INVALID_OPCODE, LBA_OUT_OF_RANGE, LOCKED
 from firmware_model.wire.usb import SetupPacket
@@ -103,12 +104,33 @@ def test_next_command_works_after_each_case(name: str) -> None:
     assert exchange(bulk, TEST_UNIT_READY) == (None, 0, PASSED)
 
 
-def test_data_in_short_of_a_split_request_ends_in_an_empty_transfer() -> None:
+@pytest.mark.parametrize("request_bytes", [512, 1024])
+def test_data_in_short_of_what_was_announced_ends_in_a_halt(request_bytes: int) -> None:
     bulk = BulkOnly(RamDisk())
     bulk.receive(Cbw(1, 1024, True, 0, read10(0, 1)).encode())
+    data, halted = bulk.send(request_bytes), bulk.send(13)
+    bulk.set_halt(True, False)
 
-    assert [len(part) for part in (bulk.send(512), bulk.send(512), bulk.send(13))
-            if isinstance(part, bytes)] == [512, 0, 13]  # fmt: skip
+    assert (data, halted) == (bytes(512), STALL)
+    assert bulk.send(13) == Csw(1, 512, PASSED).encode()
+
+
+class NeverHalting(BulkOnlyRules):
+    """Rules of a device that can't halt."""
+
+    def halts(self, case: Case) -> bool:
+        return False
+
+
+def test_data_in_that_ends_short_without_a_halt_ends_in_an_empty_transfer() -> None:
+    bulk = BulkOnly(RamDisk(), NeverHalting())
+    bulk.receive(Cbw(1, 1024, True, 0, read10(0, 1)).encode())
+
+    assert [bulk.send(512), bulk.send(512), bulk.send(13)] == [
+        bytes(512),
+        b"",
+        Csw(1, 512, PASSED).encode(),
+    ]
 
 
 def test_data_out_may_come_in_several_transfers() -> None:

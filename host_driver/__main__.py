@@ -40,6 +40,7 @@ VERBS: Final = {
     "image": "Make and look at firmware images.",
     "faults": "Have every part fail in every way that has a name, and judge the drive.",
     "power-sweep": "Cut power at every durable step of every scenario, once and twice.",
+    "bot-cases": "Show how a drive ends each of the thirteen cases of Bulk-Only.",
     "defects": "Weaknesses that can be seeded into a model.",
     "completion": "Print what makes a shell complete sedlab.",
 }
@@ -80,8 +81,8 @@ class Verbs(click.Group):
 def cli() -> None:
     """A self-encrypting USB drive in a model, its driver, and a harness that tries to break both.
 
-    A TARGET is model:PROFILE, model:PROFILE+DEFECT, FILE.sed, usbip://HOST[:PORT]/BUSID or
-    usb:VID:PID[:SERIAL].
+    A TARGET is model:PROFILE, model:PROFILE+DEFECT, FILE.sed, usbip://HOST[:PORT]/BUSID,
+    usb:VID:PID[:SERIAL] or, on Linux, sg:/dev/sgN.
 
     PINs are asked for on a terminal, or come by --pin-fd N or SEDLAB_PIN_USER, SEDLAB_PIN_ADMIN,
     SEDLAB_PIN_RECOVERY and SEDLAB_NEW_PIN in the environment; never as an argument.

@@ -5,12 +5,20 @@ behind the colon and OpenOptions, and returning an Attachment. It raises DriveEr
 is not to be had, and ValueError when that part of the URL is no name of a drive.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from host_driver.transport import CommandTransport
+
+if TYPE_CHECKING:
+    from usb.core import Device
+
+TRANSFER_BYTES: Final = 128 << 10  # what hosts send at high speed, give or take
 
 
 class Operator(Protocol):
@@ -49,6 +57,24 @@ class Operator(Protocol):
         ...
 
 
+class Holder(Protocol):
+    """The system that keeps a drive as a disk of its own while we talk to it."""
+
+    @property
+    def node(self) -> str:
+        """Return the disk's path; empty where it has none."""
+        ...
+
+    @property
+    def block_count(self) -> int:
+        """Return the blocks of 512 bytes that the system sees; 0 without a medium."""
+        ...
+
+    def look_again(self) -> None:
+        """Have the system look at the medium, which has come, gone or changed."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
     """How a drive is to be opened; a scheme heeds what concerns it."""
@@ -72,3 +98,8 @@ class Attachment:
     serial: str  # the USB serial number; empty where there is none
     destroys_data: bool  # whether writing, spending tries and erasing are allowed
     close: Callable[[], None]  # lets go of the drive and all that was opened with it
+    device: Device | None = None  # what is below the transport, where that is a bus
+    holder: Holder | None = None  # None: nobody else uses the drive meanwhile
+    transfer_bytes: int = TRANSFER_BYTES  # that one command may move
+    # Entered while what is sent is known to change nothing, though no CDB shows that.
+    vouched: Callable[[], AbstractContextManager[None]] = nullcontext

@@ -82,6 +82,11 @@ class BulkOnlyTransport:
         self._in: int = bulk[usb.util.ENDPOINT_IN]
         self._out: int = bulk[usb.util.ENDPOINT_OUT]
 
+    @property
+    def device(self) -> usb.core.Device:
+        """The device itself, for who speaks to it below any transport."""
+        return self._device
+
     def _find_interface(self) -> usb.core.Interface:
         """Return the interface, in a configuration that is selected if none was."""
         for configuration in self._device:

@@ -1,11 +1,13 @@
 """A drive as people use it: `with open_drive("model:native") as drive: drive.unlock(pin)`."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from firmware_model.wire.attempt_log import Checkpoint, Evidence, LogRecord
 from firmware_model.wire.codec import DecodeError
@@ -19,7 +21,7 @@ from firmware_model.wire.native import (
     Status,
 )
 from host_driver import firmware_update
-from host_driver.attachment import Attachment, OpenOptions, Operator
+from host_driver.attachment import Attachment, Holder, OpenOptions, Operator
 from host_driver.attempt_log import AttemptLog, check_evidence
 from host_driver.dialects.dialect import Dialect, role_named
 from host_driver.dialects.keypad import KeypadDialect
@@ -28,6 +30,9 @@ from host_driver.dialects.plain import PlainDialect
 from host_driver.errors import CommandRefused, NotFound, NotSupported, ProtocolError
 from host_driver.known_drives import IdentityCheck, KnownDrives, default_path
 from host_driver.scsi import ScsiDisk
+
+if TYPE_CHECKING:
+    from usb.core import Device
 
 BLOCK_BYTES: Final = 512
 NONCE_BYTES: Final = 32
@@ -57,7 +62,7 @@ class Drive:
         self._attachment = attachment
         self._check = check
         self._draw = draw
-        self.disk = ScsiDisk(attachment.transport)
+        self.disk = ScsiDisk(attachment.transport, attachment.transfer_bytes)
         self._dialect = self._find_dialect()
 
     def __enter__(self) -> Self:
@@ -79,6 +84,21 @@ class Drive:
     def operator(self) -> Operator | None:
         """Whoever can press keys and pull the plug, if anybody can."""
         return self._attachment.operator
+
+    @property
+    def device(self) -> Device | None:
+        """The device on its bus, for who speaks to it below any transport; None where no bus is."""
+        return self._attachment.device
+
+    @property
+    def destroys_data(self) -> bool:
+        """Whether it may be written, erased, and cost its tries."""
+        return self._attachment.destroys_data
+
+    @property
+    def holder(self) -> Holder | None:
+        """The system that has the drive as a disk meanwhile, if one does."""
+        return self._attachment.holder
 
     @property
     def is_trusted(self) -> bool:
@@ -126,16 +146,18 @@ class Drive:
         A PIN that is of impossible length or alphabet is refused without costing a try.
         """
         self._dialect.unlock(pin, role_named(role))
+        self._has_changed()
 
     def lock(self) -> None:
         """Lock the drive."""
         self._dialect.lock()
+        self._has_changed()
 
     def set_pin(self, new_pin: str, role: str = "user") -> None:
         """Give a role a PIN: the first of a blank drive, or by the right of who opened it."""
         if self.is_blank and not self.is_trusted and self.dialect == "native":
             first = replace(self._check, ask=lambda serial, fingerprint: True)
-            self._dialect = NativeDialect(self.disk, self._draw, first)
+            self._dialect = self._native(first)
         self._dialect.set_pin(new_pin, role_named(role))
 
     def recover(self, recovery_pin: str, new_pin: str) -> None:
@@ -149,10 +171,12 @@ class Drive:
     def set_read_only(self, is_read_only: bool) -> None:
         """Make the medium read-only, or writable again, across power-ups."""
         self._dialect.set_read_only(is_read_only)
+        self._has_changed()
 
     def erase(self, reset_code: str | None = None) -> None:
         """Destroy all keys, and so all data: by the right of the open session, or by the code."""
         self._dialect.erase(reset_code)
+        self._has_changed()
 
     def update(
         self, image: bytes, progress: firmware_update.Progress = lambda sent, of: None
@@ -191,8 +215,9 @@ class Drive:
         self.disk.trim(lba, block_count)
 
     def flush(self) -> None:
-        """Have the drive store what it may still hold in a cache."""
+        """Have the drive store what it may still hold in a cache; others see what was written."""
         self.disk.flush()
+        self._has_changed()
 
     # --- evidence -------------------------------------------------------------------------------
 
@@ -246,7 +271,15 @@ class Drive:
             return PlainDialect(self.disk)
         if status.entry is Entry.KEYPAD:
             return KeypadDialect(self.disk, self._attachment.operator)
-        return NativeDialect(self.disk, self._draw, self._check)
+        return self._native(self._check)
+
+    def _native(self, check: IdentityCheck) -> NativeDialect:
+        return NativeDialect(self.disk, self._draw, check, self._attachment.vouched)
+
+    def _has_changed(self) -> None:
+        """Tell whoever else uses the drive that its medium is not what it was."""
+        if self.holder is not None:
+            self.holder.look_again()
 
 
 def schemes() -> tuple[str, ...]:
@@ -275,7 +308,7 @@ def open_drive(
     ask: Callable[[str, str], bool] | None = None,
     draw: Callable[[int], bytes] = os.urandom,
 ) -> Drive:
-    """Open the drive that `url` names: model:PROFILE, model:FILE.sed, usb:VID:PID[:SERIAL].
+    """Open the drive that `url` names: model:PROFILE, usb:VID:PID[:SERIAL], sg:/dev/sgN.
 
     `ask` gets serial and fingerprint of a drive that is not known yet, and says whether to trust
     it; `draw` gives random bytes. Raises DriveError when the drive can't be reached.

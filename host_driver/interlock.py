@@ -3,13 +3,17 @@
 Without leave, only commands known to change nothing pass. With leave, the medium is looked at
 before the first command that may change it: a drive that holds a file system somebody made is
 refused. What a locked drive holds cannot be seen, so it is looked at again after it opens.
+
+A drive that the system holds meanwhile, and uses, is neither changed nor locked.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from firmware_model.wire.sense import SenseKey
 from host_driver.attachment import OpenOptions
-from host_driver.errors import CommandRefused
+from host_driver.errors import CommandRefused, DriveInUse
 from host_driver.transport import DEFAULT_TIMEOUT_MS, CommandTransport, Completion, ScsiStatus
 from host_driver.verbose import command_name
 
@@ -18,6 +22,7 @@ PROVISIONED_MARK: Final = b"SEDLAB TEST DRIVE\n"
 
 # Reading, asking and flushing. START STOP UNIT may lock the drive, and changes nothing stored.
 HARMLESS: Final = frozenset(bytes.fromhex("00 03 08 12 1A 1B 1E 23 25 28 35 5A 88 91 A0 A2 A3 A8"))
+START_STOP_UNIT = 0x1B
 SERVICE_ACTION_IN_16, READ_CAPACITY_16 = 0x9E, 0x10
 VERIFY_10, VERIFY_16 = 0x2F, 0x8F
 READ_BUFFER, DESCRIPTOR_MODE = 0x3C, 0x03
@@ -87,16 +92,38 @@ def why_not(options: OpenOptions, named: str | None, serial: str) -> str | None:
     return None
 
 
+def nothing() -> list[str]:
+    """Return no use: of a drive that the system does not hold."""
+    return []
+
+
 class Interlocked:
     """A command transport that refuses what it was not given leave for.
 
-    `refusal` is why nothing may be changed; None gives leave.
+    `refusal` is why nothing may be changed; None gives leave. `uses` is asked before each command
+    that may change or lock the drive: what the system does with it now.
     """
 
-    def __init__(self, inner: CommandTransport, refusal: str | None) -> None:
+    def __init__(
+        self,
+        inner: CommandTransport,
+        refusal: str | None,
+        uses: Callable[[], list[str]] = nothing,
+    ) -> None:
         self._inner = inner
         self._refusal = refusal
+        self._uses = uses
         self._was_looked_at = False
+        self._is_vouched_for = False
+
+    @contextmanager
+    def vouched(self) -> Iterator[None]:
+        """Take it on trust, for a while, that no command changes anything, whatever its CDB is."""
+        self._is_vouched_for = True
+        try:
+            yield
+        finally:
+            self._is_vouched_for = False
 
     def execute(
         self,
@@ -105,8 +132,17 @@ class Interlocked:
         data_in_length: int = 0,
         timeout_ms: int = DEFAULT_TIMEOUT_MS,
     ) -> Completion:
-        """Run the command; raise CommandRefused where it might change a drive that it must not."""
-        if not is_harmless(cdb):
+        """Run the command; raise CommandRefused where it might change a drive that it must not.
+
+        Raises DriveInUse where it might change or lock one that the system uses.
+        """
+        harmless = is_harmless(cdb)
+        if not harmless or cdb[0] == START_STOP_UNIT:
+            used = self._uses()
+            if used:
+                name = command_name(cdb)
+                raise DriveInUse(f"{name} not sent: the drive is {', '.join(used)}")
+        if not harmless and not self._is_vouched_for:
             if self._refusal is not None:
                 raise CommandRefused(f"{command_name(cdb)} not sent: {self._refusal}")
             if not self._was_looked_at:

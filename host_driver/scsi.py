@@ -19,6 +19,7 @@ from firmware_model.wire.sense import (
     SenseKey,
 )
 from firmware_model.wire.unmap import Extent, encode_unmap_list
+from host_driver.attachment import TRANSFER_BYTES
 from host_driver.errors import (
     CommandRefused,
     Locked,
@@ -29,7 +30,6 @@ from host_driver.errors import (
 )
 from host_driver.transport import CommandTransport, Completion, ScsiStatus
 
-CHUNK_BLOCKS: Final = 256  # 128 KiB: what hosts send at high speed, give or take
 MAX_ATTENTIONS: Final = 4
 
 BLOCKS_OF_EXTENT: Final = 0xFFFF_FFFF
@@ -37,10 +37,14 @@ T = TypeVar("T")
 
 
 class ScsiDisk:
-    """Logical unit 0 behind a transport. A refusal is raised; see `host_driver.errors`."""
+    """Logical unit 0 behind a transport. A refusal is raised; see `host_driver.errors`.
 
-    def __init__(self, transport: CommandTransport) -> None:
+    One command moves `transfer_bytes` at most.
+    """
+
+    def __init__(self, transport: CommandTransport, transfer_bytes: int = TRANSFER_BYTES) -> None:
         self.transport = transport
+        self._chunk_blocks = max(transfer_bytes // scsi.BLOCK_BYTES, 1)
 
     def command(self, cdb: bytes, data_out: bytes = b"", data_in_length: int = 0) -> bytes:
         """Run a command and return its data-in; a unit attention is heard and the command repeated.
@@ -79,10 +83,10 @@ class ScsiDisk:
         return capacity.lba_last + 1, capacity.block_bytes
 
     def read(self, lba: int, block_count: int) -> bytes:
-        """Return blocks of 512 bytes, asked for in pieces of 128 KiB."""
+        """Return blocks of 512 bytes."""
         parts = []
-        for first in range(lba, lba + block_count, CHUNK_BLOCKS):
-            count = min(CHUNK_BLOCKS, lba + block_count - first)
+        for first in range(lba, lba + block_count, self._chunk_blocks):
+            count = min(self._chunk_blocks, lba + block_count - first)
             cdb = scsi.Read(first, count, _size(first + count)).encode()
             length = count * scsi.BLOCK_BYTES
             data = self.command(cdb, data_in_length=length)
@@ -92,10 +96,10 @@ class ScsiDisk:
         return b"".join(parts)
 
     def write(self, lba: int, data: bytes) -> None:
-        """Store whole blocks, in pieces of 128 KiB; raise ValueError for a part of a block."""
+        """Store whole blocks; raise ValueError for a part of a block."""
         if len(data) % scsi.BLOCK_BYTES:
             raise ValueError(f"{len(data)} bytes are not whole blocks of {scsi.BLOCK_BYTES}")
-        step = CHUNK_BLOCKS * scsi.BLOCK_BYTES
+        step = self._chunk_blocks * scsi.BLOCK_BYTES
         for at in range(0, len(data), step):
             piece = data[at : at + step]
             first, count = lba + at // scsi.BLOCK_BYTES, len(piece) // scsi.BLOCK_BYTES

@@ -2,12 +2,21 @@
 
 from typing import Final
 
-from firmware_model.defects import access, attempts, faults, forensics, keys, media, update
+from firmware_model.defects import (
+    access,
+    attempts,
+    faults,
+    forensics,
+    keys,
+    media,
+    transport,
+    update,
+)
 from firmware_model.defects.defect import Defect
 
 DEFECTS: Final[dict[str, Defect]] = {
     defect.name: defect
-    for room in (attempts, keys, forensics, media, access, update, faults)
+    for room in (attempts, keys, forensics, media, access, transport, update, faults)
     for defect in room.DEFECTS
 }
 

@@ -6,7 +6,6 @@ from typing import Final
 from firmware_model.defects.defect import Defect
 from firmware_model.firmware.parts import Door, FailedAttempt, LockCause
 from firmware_model.firmware.reference import OpenOnly, Pbkdf2
-from firmware_model.wire.bot import Csw, CswStatus
 from firmware_model.wire.sense import Sense
 
 TELL_PIN: Final = 0xC7
@@ -110,21 +109,6 @@ class TellsDuress:
         return began_us + budget_us + 90_000 * attempt.was_duress
 
 
-class NoResidue:
-    """Claims to have moved everything that was announced."""
-
-    def wrap(self, tag: int, residue: int, status: CswStatus) -> Csw:
-        return Csw(tag, 0, status)
-
-
-class PhaseErrorForAll:
-    """Calls every refusal a phase error."""
-
-    def wrap(self, tag: int, residue: int, status: CswStatus) -> Csw:
-        is_failure = status is CswStatus.FAILED
-        return Csw(tag, residue, CswStatus.PHASE_ERROR if is_failure else status)
-
-
 DEFECTS: Final = (
     Defect(
         "warm-replug-stays-unlocked",
@@ -195,19 +179,5 @@ DEFECTS: Final = (
         "Why an answer under duress needs the same time; VeraCrypt on plausible deniability",
         {"pacing": TellsDuress},
         "wrong-pins-look-alike",
-    ),
-    Defect(
-        "residue-not-told",
-        "A short answer is reported as a full one.",
-        "Linux usb-storage, unusual_devs.h: drives that need US_FL_IGNORE_RESIDUE",
-        {"transport": NoResidue},
-        "enumerates-as-told",
-    ),
-    Defect(
-        "refusal-as-phase-error",
-        "Every refusal breaks the transport.",
-        "An emulated disk that answered 02h for any failure",
-        {"transport": PhaseErrorForAll},
-        "malformed-is-harmless",
     ),
 )

@@ -15,7 +15,7 @@ from firmware_model.firmware.sector_cipher import SectorCipher
 from firmware_model.firmware.volume import Volume
 from firmware_model.hardware.attempt_counter import AttemptCounter
 from firmware_model.hardware.entropy import HealthTests
-from firmware_model.wire.bot import Csw, CswStatus
+from firmware_model.wire.bot import Case, Csw, CswStatus
 from firmware_model.wire.firmware_image import ImageFault
 from firmware_model.wire.sense import Sense
 
@@ -265,9 +265,35 @@ class Replies(Protocol):
 
 
 class Transport(Protocol):
-    """How a command is reported as done."""
+    """How commands, halts and resets are answered on the bulk endpoints (BOT 5, 6)."""
 
-    def wrap(self, tag: int, residue: int, status: CswStatus) -> Csw: ...
+    def wrap(self, tag: int, residue: int, status: CswStatus) -> Csw:
+        """Return what tells the host how a command ended."""
+        ...
+
+    def refuses(self, case: Case) -> bool:
+        """Whether such a command is a phase error, and is not executed."""
+        ...
+
+    def halts(self, case: Case) -> bool:
+        """Whether the data phase ends in a halt of its endpoint."""
+        ...
+
+    def keeps_halt(self, is_bad_cbw: bool) -> bool:
+        """Whether a halt outlives CLEAR FEATURE; `is_bad_cbw` tells where it came from."""
+        ...
+
+    def drops_status(self) -> bool:
+        """Whether clearing the halt of IN also ends the command whose status is to come."""
+        ...
+
+    def reset_drops_command(self) -> bool:
+        """Whether Bulk-Only Mass Storage Reset ends the command that is under way."""
+        ...
+
+    def reset_clears_halts(self) -> bool:
+        """Whether Bulk-Only Mass Storage Reset clears halts as well."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Final
 
 from firmware_model.firmware import crypto
+from firmware_model.firmware.bulk_only_rules import BulkOnlyRules
 from firmware_model.firmware.image_check import UpdateRules, header_fault, image_fault
 from firmware_model.firmware.keystore import KeyArea
 from firmware_model.firmware.parts import (
@@ -21,7 +22,6 @@ from firmware_model.firmware.sector_cipher import MEK_BYTES, SectorCipher, XtsSe
 from firmware_model.firmware.volume import Volume
 from firmware_model.hardware.attempt_counter import SpendFirst
 from firmware_model.hardware.entropy import ContinuousTests, HealthTestFailed
-from firmware_model.wire.bot import Csw, CswStatus
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.firmware_image import ImageFault, ImageHeader
 from firmware_model.wire.sense import Sense
@@ -235,13 +235,6 @@ class ExactReplies:
         return answer[:length]
 
 
-class PlainCsw:
-    """A CSW says what happened (BOT 5.2)."""
-
-    def wrap(self, tag: int, residue: int, status: CswStatus) -> Csw:
-        return Csw(tag, residue, status)
-
-
 REFERENCE: Final[Mapping[str, PartClass]] = {
     "counter": SpendFirst,
     "limit": NoneLeft,
@@ -265,5 +258,5 @@ REFERENCE: Final[Mapping[str, PartClass]] = {
     "update_check": SignedImages,
     "updating": SwitchesLast,
     "replies": ExactReplies,
-    "transport": PlainCsw,
+    "transport": BulkOnlyRules,
 }

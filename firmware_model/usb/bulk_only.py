@@ -5,7 +5,7 @@ and what the command block means (D), before anything is executed:
 
     case            H and D            what happens
     1, 6, 12        agree              the data phase, then status 00 or 01
-    4, 5            Hi > D             the data; none at all halts IN; status 00 or 01
+    4, 5            Hi > D             the data, then IN halts; status 00 or 01
     9               Ho > Dn            OUT halts; status 00 or 01
     11              Ho > Do            all is accepted, the surplus dropped; status 00 or 01
     2, 3            Hn < D             status 02
@@ -13,14 +13,16 @@ and what the command block means (D), before anything is executed:
     10, 13          Ho <> Di, Ho < Do  OUT halts; status 02
 
 A command that ends in status 02 is not executed. What is not a valid and meaningful CBW halts both
-endpoints until Reset Recovery (6.6.1).
+endpoints until Reset Recovery (6.6.1). Which case halts, refuses and so on is asked of the
+firmware's part for it.
 """
 
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
-from firmware_model.wire.bot import Cbw, Csw, CswStatus
+from firmware_model.firmware.bulk_only_rules import BulkOnlyRules
+from firmware_model.firmware.parts import Transport
+from firmware_model.wire.bot import Case, Cbw, CswStatus
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.function import Handshake
 from firmware_model.wire.scsi import Direction, Transfer
@@ -68,27 +70,34 @@ class BulkOnly:
     def __init__(
         self,
         unit: Unit,
-        wrap: Callable[[int, int, CswStatus], Csw] = Csw,
+        rules: Transport | None = None,
         max_packet_bytes: int = 512,
     ) -> None:
         self._unit = unit
-        self._wrap = wrap
+        self._rules = rules or BulkOnlyRules()
         self._max_packet_bytes = max_packet_bytes
         self.restart()
 
     def restart(self) -> None:
         """Begin anew, as after a bus reset or SET_CONFIGURATION: no halt, no command pending."""
-        self._in_is_halted = False
-        self._out_is_halted = False
-        self.reset()
+        self._in_is_halted = self._out_is_halted = False
+        self._await_command()
 
     def reset(self) -> None:
         """Bulk-Only Mass Storage Reset: ready for a CBW, while halts stay (BOT 3.1)."""
+        self._is_wedged = False
+        if self._rules.reset_drops_command():
+            self._await_command()
+        if self._rules.reset_clears_halts():
+            self._in_is_halted = self._out_is_halted = False
+
+    def _await_command(self) -> None:
         self._phase = _Phase.COMMAND
         self._is_wedged = False
         self._cbw = Cbw(0, 0, False, 0, b"\x00")
         self._data = b""
         self._moved = 0  # bytes of the data phase that have passed
+        self._ends_halted = False  # the data phase, where the data is short of what was announced
         self._wanted = 0  # bytes of data-out the command uses
         self._received: list[bytes] = []
         self._csw = b""
@@ -112,9 +121,11 @@ class BulkOnly:
 
     def set_halt(self, is_in: bool, is_halted: bool) -> None:
         """Halt an endpoint, or clear its halt; one halted by a bad CBW only Reset can clear."""
-        is_halted = is_halted or self._is_wedged
+        is_halted = is_halted or self._rules.keeps_halt(self._is_wedged)
         if is_in:
             self._in_is_halted = is_halted
+            if self._phase is _Phase.STATUS and not is_halted and self._rules.drops_status():
+                self._await_command()
         else:
             self._out_is_halted = is_halted
 
@@ -145,9 +156,12 @@ class BulkOnly:
     def _data_in(self, length: int) -> bytes:
         chunk = self._data[self._moved : self._moved + length]
         self._moved += len(chunk)
-        # A transfer that was filled does not end the phase short of what the host announced:
-        # it will ask again, and the empty answer to that is what tells it so.
-        if self._moved == self._cbw.data_length or len(chunk) < length:
+        is_short = self._moved == len(self._data) < self._cbw.data_length
+        if is_short and self._ends_halted:
+            self._in_is_halted = True
+        # A transfer that was filled does not end the phase short of what the host announced: it
+        # will ask again, and where nothing is halted an empty answer is what tells it so.
+        if self._in_is_halted or self._moved == self._cbw.data_length or len(chunk) < length:
             self._phase = _Phase.STATUS
             self._data = b""
         return chunk
@@ -165,7 +179,7 @@ class BulkOnly:
             whole = received[0] if len(received) == 1 else b"".join(received)
             self._received = []
             answer = self._unit.execute(self._cbw.cdb, whole)
-            self._end(answer.sense, self._wanted)
+            self._end(answer.sense, min(self._wanted, len(whole)))
         elif len(data) % self._max_packet_bytes or not data:
             # A short packet: the host ends a data phase that it announced to be longer.
             self._received = []
@@ -177,7 +191,7 @@ class BulkOnly:
         self._in_is_halted = self._out_is_halted = True
 
     def _status(self, status: CswStatus, residue: int) -> None:
-        self._csw = self._wrap(self._cbw.tag, residue, status).encode()
+        self._csw = self._rules.wrap(self._cbw.tag, residue, status).encode()
         self._phase = _Phase.STATUS
 
     def _end(self, sense: Sense | None, processed: int) -> None:
@@ -196,61 +210,97 @@ class BulkOnly:
             return
         self._cbw = cbw
         self._moved = 0
-        length = cbw.data_length
         transfer = self._unit.transfer(cbw.cdb)
-        device_length = length if transfer.length is None else transfer.length
-        direction = transfer.direction
-        if direction is None and transfer.length is None:
-            direction = Direction.IN if cbw.is_in else Direction.OUT
-        elif not device_length:
-            direction = None
-        fits = device_length <= length
-        if length == 0:
-            self._without_data(direction if device_length else None)
+        case = case_of(cbw, transfer)
+        if case <= Case.HN_LT_DO:
+            self._without_data(case)
         elif cbw.is_in:
-            self._begin_in(fits and direction is not Direction.OUT)
+            self._begin_in(case)
         else:
-            fits = fits and device_length <= MAX_DATA_BYTES
-            self._begin_out(fits and direction is not Direction.IN, device_length)
+            wanted = cbw.data_length if transfer.length is None else transfer.length
+            self._begin_out(case, wanted)
 
-    def _without_data(self, direction: Direction | None) -> None:
-        if direction is not None:
+    def _refuse(self, case: Case) -> None:
+        """End a command that is not executed."""
+        is_halted = self._rules.halts(case)
+        if self._cbw.is_in:
+            self._in_is_halted |= is_halted
+        else:
+            self._out_is_halted |= is_halted
+        self._status(CswStatus.PHASE_ERROR, self._cbw.data_length)
+
+    def _without_data(self, case: Case) -> None:
+        if self._rules.refuses(case):
             self._status(CswStatus.PHASE_ERROR, 0)
             return
         answer = self._unit.execute(self._cbw.cdb, b"")
         self._end(answer.sense, 0)
 
-    def _begin_in(self, agrees: bool) -> None:
-        length = self._cbw.data_length
-        if not agrees:
-            self._in_is_halted = True
-            self._status(CswStatus.PHASE_ERROR, length)
+    def _begin_in(self, case: Case) -> None:
+        if self._rules.refuses(case):
+            self._refuse(case)
             return
+        length = self._cbw.data_length
         answer = self._unit.execute(self._cbw.cdb, b"")
-        data = answer.data
-        if len(data) > length:
-            self._status(CswStatus.PHASE_ERROR, 0)
-            data = data[:length]
+        data = answer.data[:length]
+        if len(answer.data) > length and self._rules.refuses(Case.HI_LT_DI):
+            self._status(CswStatus.PHASE_ERROR, 0)  # it said before that it would send less
         else:
             self._status(_status_of(answer.sense), length - len(data))
+        self._ends_halted = self._rules.halts(Case.HI_GT_DI if data else Case.HI_GT_DN)
         if data:
             self._data = data
             self._phase = _Phase.DATA_IN
         else:
-            self._in_is_halted = True
+            self._in_is_halted |= self._ends_halted
 
-    def _begin_out(self, agrees: bool, wanted: int) -> None:
-        if not agrees:
-            self._out_is_halted = True
-            self._status(CswStatus.PHASE_ERROR, self._cbw.data_length)
+    def _begin_out(self, case: Case, wanted: int) -> None:
+        if self._rules.refuses(case):
+            self._refuse(case)
         elif wanted == 0:
-            self._out_is_halted = True
+            self._out_is_halted |= self._rules.halts(case)
             answer = self._unit.execute(self._cbw.cdb, b"")
             self._end(answer.sense, 0)
         else:
             self._wanted = wanted
             self._received = []
             self._phase = _Phase.DATA_OUT
+
+
+def case_of(cbw: Cbw, transfer: Transfer) -> Case:
+    """Return which of the thirteen cases a command is.
+
+    More than is ever buffered counts as more than the host sends.
+    """
+    host, device = cbw.data_length, transfer.length
+    if device is None:  # a vendor's command moves what the host announces
+        if not host:
+            return Case.HN_EQ_DN
+        if cbw.is_in:
+            return Case.HI_EQ_DI
+        return Case.HO_EQ_DO if host <= MAX_DATA_BYTES else Case.HO_LT_DO
+    is_in = transfer.direction is Direction.IN
+    if not device or transfer.direction is None:
+        if not host:
+            return Case.HN_EQ_DN
+        return Case.HI_GT_DN if cbw.is_in else Case.HO_GT_DN
+    if not host:
+        return Case.HN_LT_DI if is_in else Case.HN_LT_DO
+    if cbw.is_in:
+        if not is_in:
+            return Case.HI_NE_DO
+        return _compared(host, device, Case.HI_GT_DI, Case.HI_EQ_DI, Case.HI_LT_DI)
+    if is_in:
+        return Case.HO_NE_DI
+    if device > MAX_DATA_BYTES:
+        return Case.HO_LT_DO
+    return _compared(host, device, Case.HO_GT_DO, Case.HO_EQ_DO, Case.HO_LT_DO)
+
+
+def _compared(host: int, device: int, more: Case, equal: Case, less: Case) -> Case:
+    if host == device:
+        return equal
+    return more if host > device else less
 
 
 def _status_of(sense: Sense | None) -> CswStatus:

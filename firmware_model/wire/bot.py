@@ -23,6 +23,27 @@ class CswStatus(IntEnum):
     PHASE_ERROR = 0x02
 
 
+class Case(IntEnum):
+    """The thirteen cases (BOT 6.7): what host (H) and device (D) expect of a data phase.
+
+    N, I and O stand for none, in and out.
+    """
+
+    HN_EQ_DN = 1
+    HN_LT_DI = 2
+    HN_LT_DO = 3
+    HI_GT_DN = 4
+    HI_GT_DI = 5
+    HI_EQ_DI = 6
+    HI_LT_DI = 7
+    HI_NE_DO = 8
+    HO_GT_DN = 9
+    HO_NE_DI = 10
+    HO_GT_DO = 11
+    HO_EQ_DO = 12
+    HO_LT_DO = 13
+
+
 @dataclass(frozen=True, slots=True)
 class Cbw:
     """Command Block Wrapper, 31 bytes, little-endian (BOT 5.1)."""

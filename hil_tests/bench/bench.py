@@ -124,6 +124,13 @@ class Bench:
         assert self._device is not None
         return self._device
 
+    def raw_device(self) -> usb.core.Device:
+        """Return the device, of which nothing above its transport was asked yet."""
+        if self._link is None:
+            self.attachment()
+        assert self._device is not None
+        return self._device
+
     def link(self) -> BulkOnlyTransport:
         """Return the transport below the host's commands."""
         self.host()

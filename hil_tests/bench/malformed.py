@@ -1,13 +1,12 @@
-"""Bytes that no driver sends, and what a transport must do with good ones."""
+"""Bytes that no driver sends, and what a drive must say of itself."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import usb.core
 
-from firmware_model.wire.bot import Cbw, Csw, CswStatus
+from firmware_model.wire.bot import Cbw
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.inquiry import StandardInquiry
 from firmware_model.wire.native import PROTOCOL, SEALED_BYTES, Channel
@@ -135,8 +134,8 @@ assert len(_KINDS) == MALFORMED_KINDS
 
 
 def check_transport(bench: Bench, step: Step) -> None:
-    """Hold enumeration and the wrappers to the standards."""
-    faults = [*_enumeration(bench), *_wrappers(bench), *_capacity(bench)]
+    """Hold enumeration and capacity to the standards, and to what the profile says."""
+    faults = [*_enumeration(bench), *_capacity(bench)]
     if faults:
         step.seen["transport_faults"] = faults
 
@@ -164,87 +163,6 @@ def _enumeration(bench: Bench) -> list[str]:
     if not inquiry.vendor.strip():
         faults.append("INQUIRY names no vendor")
     return faults
-
-
-def _wrappers(bench: Bench) -> list[str]:
-    """Run commands in raw wrappers, and hold each CSW to what was announced and moved."""
-    device = bench.device()
-    bench.link().execute(bytes(6))  # a pending UNIT ATTENTION is not what this is about
-    return [
-        fault
-        for tag, case in enumerate(_CASES, 0x5ED1AB00)
-        for fault in _disagreement(bench, device, tag, case)
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """A command in a wrapper (BOT 6.7): what the host announced, what moves, what is answered."""
-
-    number: int  # of the thirteen
-    cdb: bytes
-    announced: int
-    moves: int
-    statuses: tuple[CswStatus, ...]
-    is_in: bool = True
-
-
-_REQUEST_SENSE: Final = bytes((0x03, 0, 0, 0, 18, 0))
-_TEST_UNIT_READY: Final = bytes(6)
-_EITHER: Final = (CswStatus.PASSED, CswStatus.FAILED)  # whether the medium is ready is not asked
-_CASES: Final = (
-    _Case(6, Inquiry(36).encode(), 36, 36, (CswStatus.PASSED,)),
-    _Case(5, Inquiry(36).encode(), 96, 36, (CswStatus.PASSED,)),
-    _Case(1, bytes((0x1F, 0, 0, 0, 0, 0)), 0, 0, (CswStatus.FAILED,)),
-    _Case(6, _REQUEST_SENSE, 18, 18, (CswStatus.PASSED,)),
-    _Case(5, _REQUEST_SENSE, 64, 18, (CswStatus.PASSED,)),
-    _Case(4, _TEST_UNIT_READY, 36, 0, _EITHER),
-    _Case(9, _TEST_UNIT_READY, 36, 0, _EITHER, is_in=False),
-    _Case(2, Inquiry(36).encode(), 0, 0, (CswStatus.PHASE_ERROR,)),
-    _Case(7, Inquiry(36).encode(), 16, 16, (CswStatus.PHASE_ERROR,)),
-    _Case(10, Inquiry(36).encode(), 36, 0, (CswStatus.PHASE_ERROR,), is_in=False),
-)
-
-
-def _disagreement(bench: Bench, device: usb.core.Device, tag: int, case: _Case) -> list[str]:
-    """Return how an answer differs from what BOT demands; after a phase error nothing else is."""
-    name = f"case {case.number}, opcode {case.cdb[0]:02X}h, {case.announced} bytes announced"
-    try:
-        got, csw = _exchange(device, Cbw(tag, case.announced, case.is_in, 0, case.cdb))
-    except (usb.core.USBError, DecodeError) as fault:
-        bench.link().reset_recovery()
-        return [f"{name}: {fault}"]
-    faults = [f"{name}: status {csw.status.name}"] if csw.status not in case.statuses else []
-    if csw.tag != tag:
-        faults.append(f"{name}: tag {csw.tag:08X}h of another command")
-    if CswStatus.PHASE_ERROR in (csw.status, *case.statuses):
-        bench.link().reset_recovery()
-        return faults
-    # An OUT endpoint may take what it has no use for (6.7.3), but it says so in the residue.
-    residue, moved = case.announced - case.moves, got if case.is_in else case.moves
-    if (csw.residue, moved) != (residue, case.moves):
-        faults.append(f"{name}: {moved} bytes came, residue {csw.residue} and not {residue}")
-    return faults
-
-
-def _exchange(device: usb.core.Device, cbw: Cbw) -> tuple[int, Csw]:
-    """Return how many bytes came, and the CSW; a halted endpoint is cleared, as 6.7 says."""
-    device.write(OUT, cbw.encode(), TIMEOUT_MS)
-    got = 0
-    if cbw.data_length:
-        try:
-            if cbw.is_in:
-                got = len(device.read(IN, cbw.data_length, TIMEOUT_MS))
-            else:
-                device.write(OUT, bytes(cbw.data_length), TIMEOUT_MS)
-        except usb.core.USBError:
-            device.clear_halt(IN if cbw.is_in else OUT)
-    try:
-        status = device.read(IN, 13, TIMEOUT_MS)
-    except usb.core.USBError:
-        device.clear_halt(IN)
-        status = device.read(IN, 13, TIMEOUT_MS)
-    return got, Csw.decode(bytes(status))
 
 
 def _capacity(bench: Bench) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from hil_tests.actions import VERBS
 from hil_tests.bench import (
     attacks,
+    bulk_only,
     faults,
     forensics,
     guesses,
@@ -26,6 +27,7 @@ _ROOMS: Final[tuple[Any, ...]] = (
     guesses,
     probes,
     malformed,
+    bulk_only,
     updates,
     faults,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hil_tests.actions import MALFORMED_KINDS
+from hil_tests.actions import BOT_CASES, BOT_ORDERS, BOT_TROUBLES, MALFORMED_KINDS
 from hil_tests.properties.base import LOST, STORED, Block, Property, first_of, found, join
 from hil_tests.steps import Capability, Facts, Outcome, Step
 
@@ -36,6 +36,21 @@ def _evidence_scenarios(facts: Facts) -> Iterator[str]:
             yield join(LOST, f"unlock-user-1@{cut},evidence")
 
 
+def _case_scenarios(facts: Facts) -> Iterator[str]:
+    """Each case on an open drive; and on a locked one, which has no medium and the same bus."""
+    opening = STORED if "PIN" in facts.features else ""
+    for case in BOT_CASES:
+        yield join(opening, f"bot_case-{case}")
+    if opening:
+        yield join(LOST, *(f"bot_case-{case}" for case in BOT_CASES))
+
+
+def _recovery_scenarios(facts: Facts) -> Iterator[str]:
+    opening = STORED if "PIN" in facts.features else ""
+    for trouble in BOT_TROUBLES:
+        yield join(opening, *(f"bot_recovery-{trouble}-{order}" for order in BOT_ORDERS))
+
+
 PROPERTIES = (
     Property(
         id="attempts-leave-evidence",
@@ -58,12 +73,30 @@ PROPERTIES = (
     ),
     Property(
         id="enumerates-as-told",
-        sentence="Descriptors, capacity and the bulk-only transport are what the standards say.",
+        sentence="Descriptors and capacity are what the standards and the profile say.",
         block=Block.CONFORMANCE,
-        check=found("transport_faults", "the drive breaks its transport", "check_transport"),
+        check=found("transport_faults", "the drive is not what it says", "check_transport"),
         scenarios=lambda facts: ["check_transport", join(STORED, "check_transport")],
         requirements=("F-SVC-1",),
         weaknesses=("firmware-changes-device-class",),
+        capabilities=frozenset({Capability.SEE_BUS}),
+    ),
+    Property(
+        id="data-phases-end-as-they-must",
+        sentence="All thirteen cases of what host and drive expect end as Bulk-Only says.",
+        block=Block.CONFORMANCE,
+        check=found("case_faults", "a data phase ended otherwise than BOT 6.7 says", "bot_case"),
+        scenarios=_case_scenarios,
+        requirements=("F-SVC-1",),
+        capabilities=frozenset({Capability.SEE_BUS}),
+    ),
+    Property(
+        id="halts-end-as-they-must",
+        sentence="Halts, clear-halts and resets in any order leave the drive where Bulk-Only says.",
+        block=Block.CONFORMANCE,
+        check=found("recovery_faults", "a recovery led elsewhere", "bot_recovery"),
+        scenarios=_recovery_scenarios,
+        requirements=("F-SVC-1",),
         capabilities=frozenset({Capability.SEE_BUS}),
     ),
 )

@@ -21,6 +21,8 @@ from host_driver.backends.serial_number import serial_of
 from host_driver.bulk_only import BulkOnlyTransport, failure
 from host_driver.errors import AccessDenied, DriveError, DriveInUse, NoBackend, NotFound
 from host_driver.interlock import Interlocked, why_not
+from host_driver.linux_disks import blocks
+from host_driver.linux_disks import uses as uses_of
 from host_driver.trace import traced
 from host_driver.transport import CommandTransport
 from host_driver.verbose import Told, Verbose
@@ -115,6 +117,7 @@ def attach(
             serial=serial,
             destroys_data=refusal is None,
             close=undo.pop_all().close,
+            device=device,
         )
 
 
@@ -188,33 +191,8 @@ def _free_of_kernel(device: usb.core.Device, name: UsbName, root: Path, undo: Ex
 
 
 def uses(device: usb.core.Device, root: Path = Path("/")) -> list[str]:
-    """Return what Linux does with the device's blocks; nothing on other systems.
-
-    A volume that is stacked on it (LUKS, LVM, RAID) is mounted under its own name: what tells of
-    it are the holders of the blocks below.
-    """
+    """Return what Linux does with the device's blocks; nothing on other systems."""
     if not device.port_numbers:
         return []
     port = f"{device.bus}-{'.'.join(map(str, device.port_numbers))}"
-    try:
-        every = sorted((root / "sys/class/block").iterdir())
-    except OSError:
-        return []
-    blocks = [block for block in every if port in block.resolve().parts]
-    names = [f"/dev/{block.name}" for block in blocks]
-    mounted = [fields[1] for fields in _table(root / "proc/self/mounts") if fields[0] in names]
-    swaps = [fields[0] for fields in _table(root / "proc/swaps") if fields[0] in names]
-    holders = [each.name for block in blocks for each in sorted(block.glob("holders/*"))]
-    return [
-        *(f"mounted on {point}" for point in mounted),
-        *(f"used as swap ({name})" for name in swaps),
-        *(f"held by {holder}" for holder in holders),
-    ]
-
-
-def _table(path: Path) -> list[list[str]]:
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError:
-        return []
-    return [fields for line in lines if len(fields := line.split()) > 1]
+    return uses_of(blocks(lambda block: port in block.parts, root), root)

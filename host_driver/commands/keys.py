@@ -18,6 +18,7 @@ from host_driver.commands.shown import printable
 from host_driver.errors import NoPin, NotSupported
 
 if TYPE_CHECKING:
+    from host_driver.attachment import Holder
     from host_driver.drive import Drive
 
 NEW_ROLES = ("user", "admin", "duress", "recovery")
@@ -41,7 +42,20 @@ def unlock(session: Session) -> None:
                 "no unlocked state is ever stored"
             )
         document = {"unlocked": True, "role": session.role, "stays_unlocked": stays_open}
-        session.show(document, [said])
+        lines = [said]
+        if drive.holder is not None:
+            document |= {"device": drive.holder.node, "device_blocks": drive.holder.block_count}
+            lines.append(_seen_by(drive.holder))
+        session.show(document, lines)
+
+
+def _seen_by(holder: Holder) -> str:
+    """Return what the system that has the drive as a disk knows of its medium by now."""
+    if not holder.node:
+        return "no disk driver has the drive: there is nothing to mount"
+    if not holder.block_count:
+        return f"{holder.node}: no medium seen yet; as root, blockdev --rereadpt {holder.node}"
+    return f"{holder.node}: {holder.block_count} blocks, to be mounted"
 
 
 @click.command()

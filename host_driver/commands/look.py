@@ -11,12 +11,14 @@ import click
 
 from host_driver.commands.options import Session, opens_drive
 from host_driver.commands.pins import entered_pin
+from host_driver.commands.shown import printable
 
 if TYPE_CHECKING:
     from firmware_model.wire.attempt_log import LogRecord
     from firmware_model.wire.native import Status
     from host_driver.attempt_log import AttemptLog
     from host_driver.drive import Drive, Info
+    from host_driver.linux_disks import LinuxDisk
 
 MASS_STORAGE = 0x08
 
@@ -26,25 +28,53 @@ MASS_STORAGE = 0x08
 def list_drives(as_json: bool) -> None:
     """Show what can be a target.
 
-    Profiles, files of drives in this folder, attached USB drives.
+    Profiles, files of drives in this folder, attached USB drives, and those that the Linux kernel
+    has as disks.
     """
     import json
     from importlib.metadata import entry_points
+
+    from host_driver.linux_disks import usb_disks
 
     models: list[str] = []
     for point in entry_points(group="sedlab.completion"):
         models += point.load()("")
     files = [str(each) for each in sorted(Path().glob("*.sed"))]
     attached, reason = _attached()
+    held = usb_disks()
     if as_json:
-        document = {"models": models, "files": files, "usb": attached, "usb_unlisted": reason}
+        document = {
+            "models": models,
+            "files": files,
+            "usb": attached,
+            "usb_unlisted": reason,
+            "sg": [_held_document(disk) for disk in held],
+        }
         click.echo(json.dumps(document, indent=2))
         return
     for target in (*models, *files, *attached):
         click.echo(target)
+    for disk in held:
+        named = _held_document(disk)
+        block = "" if named["block"] is None else f", {named['block']}"
+        said = f"{disk.vendor} {disk.product}, serial {disk.serial or 'none'}{block}"
+        click.echo(f"{named['url']:<15} {printable(said)}")
     if reason:
         click.echo(f"no USB drives listed: {reason}", err=True)
     click.echo("model:PROFILE+DEFECT has a weakness: see `sedlab defects list`", err=True)
+
+
+def _held_document(disk: LinuxDisk) -> dict[str, str | None]:
+    """Return what is told of a drive that the kernel has; sgN is what everybody's commands pass."""
+    block = f"/dev/{disk.block}" if disk.block else None
+    node = f"/dev/{disk.generic}" if disk.generic else block
+    return {
+        "url": f"sg:{node}",
+        "block": block,
+        "vendor": disk.vendor,
+        "product": disk.product,
+        "serial": disk.serial,
+    }
 
 
 def _attached() -> tuple[list[str], str]:

@@ -1,6 +1,8 @@
 """The native dialect: PINs inside an authenticated session (SECURITY PROTOCOL F0h)."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final
 
 from firmware_model.wire.attempt_log import LogPage
 from firmware_model.wire.codec import DecodeError
@@ -33,6 +35,9 @@ from host_driver.scsi import ScsiDisk
 from host_driver.session import HostSession, SessionEnded, open_session
 
 NO_PIN = "no PIN has been set for that role"
+# What an interlock must be told of, since it sees sealed frames only: these cost no try and keep
+# all that is stored.
+HARMLESS: Final = frozenset((Operation.LOCK, Operation.READ_LOG))
 NOT_A_PIN = "no PIN of this drive: of impossible length, too simple, or another role's"
 
 
@@ -73,7 +78,7 @@ def refusal(answer: Answer) -> DriveError | None:
 
 
 class NativeDialect:
-    """A drive that a host unlocks."""
+    """A drive that a host unlocks. `vouched` is entered while a harmless message is sent."""
 
     name = "native"
 
@@ -82,10 +87,12 @@ class NativeDialect:
         disk: ScsiDisk,
         draw: Callable[[int], bytes],
         check: Callable[[bytes], None],
+        vouched: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._disk = disk
         self._draw = draw
         self._check = check
+        self._vouched = vouched
         self._session: HostSession | None = None
 
     def status(self) -> Status:
@@ -135,8 +142,10 @@ class NativeDialect:
 
     def _ask(self, message: Message) -> Answer:
         """Exchange one message in the session; raise what a refusal stands for."""
+        is_harmless = message.operation in HARMLESS
         try:
-            answer = self._in_session(message)
+            with self._vouched() if is_harmless else nullcontext():
+                answer = self._in_session(message)
         except DriveError:
             self._session = None  # whatever broke it, the next message begins another
             raise
