@@ -150,6 +150,15 @@ class Translation:
         for number in np.unique(pages // self._map_entries).tolist():
             self._write_map(number)
 
+    def held(self, first: int, count: int, sectors: int) -> npt.NDArray[np.bool_]:
+        """Tell of each of `count` sectors whether it holds anything; a page has `sectors`."""
+        page, skipped = divmod(first, sectors)
+        entries = self._map.get(page, -(-(skipped + count) // sectors))
+        # What is lost is not nothing: reading it is an error.
+        valids = np.where((entries != 0) & (entries & VALID == 0), VALID, entries & VALID)
+        bits: npt.NDArray[np.bool_] = (valids[:, None] >> np.arange(sectors) & 1).astype(np.bool_)
+        return bits.reshape(-1)[skipped : skipped + count]
+
     def discard(self, epoch: int) -> None:
         """Forget every page, because the epoch that wrote them is over."""
         self._epoch = epoch
