@@ -31,7 +31,7 @@ _REQUESTS: Final[dict[int, type[IntEnum]]] = {
     RequestKind.STANDARD: Request,
     RequestKind.CLASS: BulkOnlyRequest,
 }
-IN_HEX: Final = ("page", "protocol", "specific")  # as the standards write these fields
+IN_HEX: Final = ("page", "protocol", "specific", "opcode", "service_action")  # as the standards write these fields
 
 
 class Told(Forwarding):

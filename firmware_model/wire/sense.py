@@ -7,6 +7,7 @@ from typing import Final, Self
 from firmware_model.wire.codec import DecodeError
 
 FIXED_BYTES: Final = 18
+DESCRIPTOR_BYTES_MAX: Final = 28  # with information and what is specific to the key
 
 
 class SenseKey(IntEnum):

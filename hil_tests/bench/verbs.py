@@ -8,6 +8,7 @@ from typing import Any, Final
 from hil_tests.actions import VERBS
 from hil_tests.bench import (
     attacks,
+    disk_commands,
     faults,
     forensics,
     guesses,
@@ -22,6 +23,7 @@ Handler = Callable[..., None]
 _ROOMS: Final[tuple[Any, ...]] = (
     owner,
     attacks,
+    disk_commands,
     forensics,
     guesses,
     probes,

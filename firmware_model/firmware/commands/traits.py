@@ -67,7 +67,7 @@ TRAITS: Final[Mapping[type, Traits]] = {
     scsi.PersistentReserveOut: _PLAIN,
     scsi.SecurityProtocolIn: replace(_HEEDLESS, timeouts=_LONG),
     scsi.SecurityProtocolOut: replace(_HEEDLESS, timeouts=_LONG),
-    scsi.ReadBufferDescriptor: _PLAIN,
+    scsi.ReadBufferDescriptor: _ASKS,
     scsi.DownloadMicrocode: replace(_PLAIN, timeouts=_LONG),
     scsi.ActivateMicrocode: replace(_PLAIN, timeouts=_LONG),
 }

@@ -4,8 +4,13 @@ from dataclasses import dataclass
 from typing import Self
 
 from firmware_model.wire.scsi.opcodes import Opcode
-from firmware_model.wire.scsi.transfer import Allocated, NoData, number
-from firmware_model.wire.sense import Sense, invalid_field
+from firmware_model.wire.scsi.transfer import Allocated, Direction, NoData, Transfer, number
+from firmware_model.wire.sense import (
+    DESCRIPTOR_BYTES_MAX,
+    FIXED_BYTES,
+    Sense,
+    invalid_field,
+)
 
 REPORT_LUNS_LEAST = 16  # bytes of allocation length (SPC-4 6.33)
 
@@ -23,11 +28,16 @@ class TestUnitReady(NoData):
 
 
 @dataclass(frozen=True, slots=True)
-class RequestSense(Allocated):
+class RequestSense:
     """SPC-4 6.39."""
 
-    allocation_length: int = 18
+    allocation_length: int = FIXED_BYTES
     wants_descriptor: bool = False
+
+    @property
+    def transfer(self) -> Transfer:
+        longest = DESCRIPTOR_BYTES_MAX if self.wants_descriptor else FIXED_BYTES
+        return Transfer(Direction.IN, min(self.allocation_length, longest))
 
     def encode(self) -> bytes:
         return bytes((0x03, self.wants_descriptor, 0, 0, self.allocation_length, 0))
