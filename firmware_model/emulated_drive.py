@@ -13,11 +13,12 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from firmware_model.firmware import boot, built_in
+from firmware_model.firmware.commands.unit import Identity
 from firmware_model.firmware.controller import DriveController
 from firmware_model.firmware.firmware import Firmware
 from firmware_model.firmware.keypad_entry import KeypadEntry
 from firmware_model.firmware.layout import Layout
-from firmware_model.firmware.logical_unit import Identity, LogicalUnit
+from firmware_model.firmware.logical_unit import LogicalUnit
 from firmware_model.firmware.native import NativeChannels
 from firmware_model.firmware.parts import (
     ERRORS_OF_CODE,

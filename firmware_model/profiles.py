@@ -206,6 +206,8 @@ def _policy(reader: "_Table", product: str, dialect: str) -> Policy:
         auto_lock_s=auto_lock_s or None,
         lock_on_suspend=reader.truth("lock_on_suspend", True),
         lock_on_reset=reader.truth("lock_on_reset", True),
+        start_after_stop=reader.truth("start_after_stop", False),
+        reservations_persist=reader.truth("reservations_persist", False),
         log_records=reader.number("log_records", 128, 1 << 20, 4096),
         flash=_flash(reader.table("flash"), capacity),
     )

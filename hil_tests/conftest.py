@@ -8,6 +8,7 @@ from hypothesis import settings
 
 from hil_tests.command_line import VARIABLES, Ran, Run
 from hil_tests.elements import EmbeddedBench, MakeBench, TpmBench
+from hil_tests.logical_units import NativeUnit, PlainUnit
 from hil_tests.swtpm import Swtpm, missing
 from host_driver.__main__ import main
 
@@ -92,3 +93,21 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Ran(int(ended.value.code or 0), captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def locked() -> NativeUnit:
+    """The logical unit of a locked drive, whose unit attentions were heard."""
+    return NativeUnit().own()
+
+
+@pytest.fixture
+def opened(locked: NativeUnit) -> NativeUnit:
+    """The logical unit of an open drive."""
+    return locked.open()
+
+
+@pytest.fixture
+def plain() -> PlainUnit:
+    """The logical unit of an ordinary stick."""
+    return PlainUnit()

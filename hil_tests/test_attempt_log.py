@@ -234,7 +234,7 @@ def test_forged_page_in_the_ring_stops_neither_the_drive_nor_its_log(
     on.drive.power_off()
     image = on.drive.board.flash_image()
     record = struct.pack(">BQQ", kind, sequence, 1 << 40).ljust(32, b"\xff")
-    last_of_ring = Layout.of(PROFILE.policy).data_block - 1
+    last_of_ring = Layout.of(PROFILE.policy).firmware_block - 1
     image.cells.append(last_of_ring, page, record)
     on.restart(on.drive.with_board(on.drive.board.with_flash(image)))
     on.drive.power_on()

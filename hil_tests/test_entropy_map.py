@@ -52,7 +52,7 @@ def test_colour_tells_noise_from_filling_and_erased() -> None:
     picture.add(70, bytes(PAGE_BYTES))
 
     erased = "#8a929a"
-    assert paths(picture) == [erased, COLOURS[0], COLOURS[-1], erased, erased, erased]
+    assert paths(picture) == [erased, COLOURS[0], COLOURS[-1], erased, erased, erased, erased]
 
 
 def test_picture_is_xml_that_asks_for_nothing_outside_itself() -> None:

@@ -71,9 +71,9 @@ def test_text_is_not_a_sed_file(tmp_path: Path) -> None:
 
 def test_newer_format_is_named(small: Path) -> None:
     content = bytearray(small.read_bytes())
-    content[9] = 3
+    content[9] = 4
 
-    assert refusal_of(elsewhere(small, content)) == "written in format 3, this program knows 2"
+    assert refusal_of(elsewhere(small, content)) == "written in format 4, this program knows 3"
 
 
 def test_no_bit_of_the_header_can_flip_unnoticed(small: Path) -> None:

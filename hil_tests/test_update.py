@@ -7,13 +7,13 @@ import pytest
 from firmware_model.hardware.element_state import FirmwareSlot
 from firmware_model.hardware.supply import Torn
 from firmware_model.wire.attempt_log import Event
-from firmware_model.wire.buffer import ReadBufferDescriptor
 from firmware_model.wire.firmware_image import (
     IMAGE_BYTES_MAX,
     Manifest,
     Version,
 )
 from firmware_model.wire.scsi import Inquiry
+from firmware_model.wire.scsi.buffer import ReadBufferDescriptor
 from firmware_model.wire.sense import (
     ACCESS_NOT_AUTHORIZED,
     LOCKED,

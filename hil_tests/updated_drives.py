@@ -11,11 +11,11 @@ from firmware_model.firmware.layout import Layout
 from firmware_model.hardware.element_state import FirmwareSlot
 from firmware_model.hardware.entropy import SeededNoise
 from firmware_model.image_signing import TEST_KEY, signed_image
-from firmware_model.wire.buffer import ActivateMicrocode, DownloadMicrocode
 from firmware_model.wire.firmware_image import (
     Manifest,
     Version,
 )
+from firmware_model.wire.scsi.buffer import ActivateMicrocode, DownloadMicrocode
 from firmware_model.wire.sense import (
     Sense,
 )

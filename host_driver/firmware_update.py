@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Final
 
-from firmware_model.wire.buffer import (
+from firmware_model.wire.codec import DecodeError
+from firmware_model.wire.firmware_image import IMAGE_FAULTS, ImageFault
+from firmware_model.wire.scsi.buffer import (
     ActivateMicrocode,
     BufferDescriptor,
     DownloadMicrocode,
     ReadBufferDescriptor,
 )
-from firmware_model.wire.codec import DecodeError
-from firmware_model.wire.firmware_image import IMAGE_FAULTS, ImageFault
 from firmware_model.wire.sense import ACCESS_NOT_AUTHORIZED, COMMAND_SEQUENCE_ERROR, Sense
 from host_driver.errors import CommandRefused, NotSupported, ProtocolError
 from host_driver.scsi import ScsiDisk

@@ -31,7 +31,8 @@ _REQUESTS: Final[dict[int, type[IntEnum]]] = {
     RequestKind.STANDARD: Request,
     RequestKind.CLASS: BulkOnlyRequest,
 }
-IN_HEX: Final = ("page", "protocol", "specific")  # as the standards write these fields
+# As the standards write these fields.
+IN_HEX: Final = ("page", "protocol", "specific", "opcode", "service_action")
 
 
 class Told(Forwarding):

@@ -101,6 +101,12 @@ class Access:
         self._volume.trim(lba, block_count)
         self.used_at_us = self._clock.now_us
 
+    def provisioning(self, lba: int, end: int, most: int) -> list[tuple[int, bool]]:
+        """Return which blocks of an open medium hold anything (Volume.provisioning)."""
+        assert self._volume is not None, "a look at a locked medium"
+        self._parts.caching.flush(self._volume)
+        return self._volume.provisioning(lba, end, most)
+
     def flush(self) -> None:
         """Have everything answered in flash."""
         if self._volume is not None:

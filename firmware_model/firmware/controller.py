@@ -1,25 +1,30 @@
 """What the logical unit asks of the firmware: the medium, security protocols, vendor commands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from firmware_model.firmware.firmware import Firmware
 from firmware_model.firmware.native import NativeChannels
 from firmware_model.firmware.parts import LockCause
 from firmware_model.wire import native
-from firmware_model.wire.buffer import BufferDescriptor
 from firmware_model.wire.function import BusEvent
 from firmware_model.wire.native import Role, State
-from firmware_model.wire.security import SecurityProtocol, SupportedProtocols
+from firmware_model.wire.scsi.buffer import BufferDescriptor
+from firmware_model.wire.security import (
+    NO_CERTIFICATE,
+    NO_COMPLIANCE,
+    SecurityProtocol,
+    SupportedProtocols,
+)
 from firmware_model.wire.sense import (
     ACCESS_NOT_AUTHORIZED,
     COMMAND_SEQUENCE_ERROR,
-    INTERNAL_TARGET_FAILURE,
-    INVALID_FIELD_IN_CDB,
     LOCKED,
+    SANITIZE_FAILED,
     SELF_TEST_FAILED,
     WRITE_PROTECTED,
     Sense,
+    invalid_field,
 )
 from firmware_model.wire.unmap import Extent
 
@@ -29,15 +34,25 @@ _CAUSES: Final = {
     BusEvent.DETACH: LockCause.DISCONNECT,
 }
 
+_INFORMATION: Final[Mapping[int, bytes | Sense]] = {
+    0x0000: SupportedProtocols((0, native.PROTOCOL)).encode(),
+    0x0001: NO_CERTIFICATE,
+    0x0002: NO_COMPLIANCE,
+}
+
 
 class DriveController:
     """The controller of a self-encrypting drive."""
+
+    lacking: tuple[type, ...] = ()
 
     def __init__(self, firmware: Firmware, channels: NativeChannels) -> None:
         self._firmware = firmware
         self._channels = channels
         self._access = firmware.access
         self.block_count = firmware.policy.block_count
+        self.policy = firmware.policy
+        self.settings = firmware.settings
 
     @property
     def state(self) -> State:
@@ -76,6 +91,10 @@ class DriveController:
             self._access.trim(each.lba, each.block_count)
         return None
 
+    def provisioning(self, lba: int, most: int) -> list[tuple[int, bool]] | Sense:
+        """Return which blocks of the open medium hold anything."""
+        return self._access.provisioning(lba, self.block_count, most)
+
     def sanitize(self) -> Sense | None:
         """Erase cryptographically."""
         if not self._may_write():
@@ -83,7 +102,7 @@ class DriveController:
         if not self._may_write():
             return WRITE_PROTECTED
         if not self._firmware.sanitize():
-            return INTERNAL_TARGET_FAILURE
+            return SANITIZE_FAILED
         return None
 
     def flush(self) -> None:
@@ -93,12 +112,12 @@ class DriveController:
 
     def security_in(self, protocol: int, specific: int, length: int) -> bytes | Sense:
         """Answer SECURITY PROTOCOL IN, cut to what was asked for."""
-        if protocol == SecurityProtocol.INFORMATION and specific == 0:
-            answer: bytes | Sense = SupportedProtocols((0, native.PROTOCOL)).encode()
+        if protocol == SecurityProtocol.INFORMATION:
+            answer = _INFORMATION.get(specific, invalid_field(2))
         elif protocol == native.PROTOCOL:
             answer = self._channels.send(specific)
         else:
-            return INVALID_FIELD_IN_CDB
+            return invalid_field(1)
         if isinstance(answer, Sense):
             return answer
         return self._firmware.parts.replies.clip(answer, length)
@@ -106,7 +125,7 @@ class DriveController:
     def security_out(self, protocol: int, specific: int, data: bytes) -> Sense | None:
         """Take SECURITY PROTOCOL OUT."""
         if protocol != native.PROTOCOL:
-            return INVALID_FIELD_IN_CDB
+            return invalid_field(1)
         return self._channels.receive(specific, data)
 
     @property
@@ -141,6 +160,9 @@ class DriveController:
     def eject(self) -> None:
         """Lock, as a host asks with START STOP UNIT."""
         self._firmware.lock()
+
+    def load(self) -> None:
+        """Do nothing: what was locked takes a PIN."""
 
     def bus_event(self, event: BusEvent, is_configured: bool) -> None:
         """Lock on what the policy says; resets before configuration are part of enumeration."""

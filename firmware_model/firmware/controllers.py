@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from firmware_model.wire.buffer import BufferDescriptor
+from firmware_model.firmware.policy import Policy
+from firmware_model.firmware.settings import SettingsStore
 from firmware_model.wire.native import State
+from firmware_model.wire.scsi.buffer import BufferDescriptor
 from firmware_model.wire.sense import Sense
 from firmware_model.wire.unmap import Extent
 
@@ -21,6 +23,17 @@ class Controller(Protocol):
     @property
     def block_count(self) -> int: ...
 
+    @property
+    def policy(self) -> Policy: ...
+
+    @property
+    def settings(self) -> SettingsStore: ...
+
+    @property
+    def lacking(self) -> tuple[type, ...]:
+        """The classes of commands that this drive does not have."""
+        ...
+
     def poll(self) -> None:
         """Run the timers that have run out; called before every command."""
         ...
@@ -31,6 +44,13 @@ class Controller(Protocol):
 
     def trim(self, extents: Sequence[Extent]) -> Sense | None:
         """Forget blocks that the host no longer needs."""
+        ...
+
+    def provisioning(self, lba: int, most: int) -> list[tuple[int, bool]] | Sense:
+        """Return how many blocks from `lba` on hold something or nothing, and so on.
+
+        At most `most` times in turn; True stands for something.
+        """
         ...
 
     def flush(self) -> None: ...
@@ -54,4 +74,10 @@ class Controller(Protocol):
         """Run a vendor's command; None stands for no such operation code."""
         ...
 
-    def eject(self) -> None: ...
+    def eject(self) -> None:
+        """Have the medium gone, as far as a host can tell."""
+        ...
+
+    def load(self) -> None:
+        """Have the medium back that was ejected, where that takes no more than to ask."""
+        ...

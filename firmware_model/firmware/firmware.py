@@ -15,6 +15,7 @@ from firmware_model.firmware.medium import MediumError
 from firmware_model.firmware.parts import FailedAttempt, LockCause, Parts
 from firmware_model.firmware.policy import Policy
 from firmware_model.firmware.self_test import known_answer_tests
+from firmware_model.firmware.settings import SettingsStore
 from firmware_model.firmware.translation import Translation
 from firmware_model.firmware.update import FirmwareUpdate
 from firmware_model.hardware.board import Board
@@ -85,6 +86,9 @@ class Firmware:
             element, self._store, board.entropy, parts, clock, timing, policy.kdf_iterations
         )
         self.access = Access(translation, self.log, parts, clock, timing, nand.geometry.page_bytes)
+        self.settings = SettingsStore(
+            nand, layout.settings_block, lambda: self._element.state.epoch
+        )
         self.update = FirmwareUpdate(board, policy, parts, self.running, self.log, self.close)
         self.restart_is_due = False  # once the host has heard how its command ended
         self._look_for_keys()

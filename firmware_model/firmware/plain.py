@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from firmware_model.firmware.layout import Layout
 from firmware_model.firmware.parts import Parts
 from firmware_model.firmware.policy import Policy
+from firmware_model.firmware.settings import SettingsStore
 from firmware_model.firmware.translation import Translation
 from firmware_model.firmware.volume import Volume
 from firmware_model.hardware.board import Board
 from firmware_model.hardware.cells import Data
+from firmware_model.wire import scsi
 from firmware_model.wire.function import BusEvent
 from firmware_model.wire.native import State
 from firmware_model.wire.sense import INVALID_FIELD_IN_CDB, INVALID_OPCODE, Sense
@@ -28,19 +30,28 @@ class NoCipher:
 class PlainController:
     """A controller that gives everything to everybody."""
 
-    state = State.UNLOCKED
     is_write_protected = False
     buffer = None
+    lacking: tuple[type, ...] = (
+        scsi.SecurityProtocolIn,
+        scsi.SecurityProtocolOut,
+        scsi.ReadBufferDescriptor,
+        scsi.DownloadMicrocode,
+        scsi.ActivateMicrocode,
+    )
 
     def __init__(self, board: Board, policy: Policy, parts: Parts) -> None:
         layout = Layout.of(policy)
         self.block_count = policy.block_count
+        self.policy = policy
+        self.state = State.UNLOCKED  # LOCKED: the medium is ejected
         self._board = board
         self._parts = parts
         self._epoch = board.element.state.epoch
         self._translation = Translation(
             board.nand, layout.data_block, layout.data_blocks, layout.logical_pages, self._epoch
         )
+        self.settings = SettingsStore(board.nand, layout.settings_block, lambda: self._epoch)
         self._volume = Volume(self._translation, NoCipher(), board.nand.geometry.page_bytes)
 
     def poll(self) -> None:
@@ -61,6 +72,11 @@ class PlainController:
         for each in extents:
             self._volume.trim(each.lba, each.block_count)
         return None
+
+    def provisioning(self, lba: int, most: int) -> list[tuple[int, bool]] | Sense:
+        """Return which blocks hold anything."""
+        self._parts.caching.flush(self._volume)
+        return self._volume.provisioning(lba, self.block_count, most)
 
     def flush(self) -> None:
         """Have everything answered in flash."""
@@ -93,7 +109,14 @@ class PlainController:
         return None
 
     def eject(self) -> None:
-        """There is nothing to lock."""
+        """Have the medium gone until it is loaded or the drive plugged in again."""
+        self.state = State.LOCKED
+
+    def load(self) -> None:
+        """Have the medium back."""
+        self.state = State.UNLOCKED
 
     def bus_event(self, event: BusEvent, is_configured: bool) -> None:
-        """There is nothing to lock."""
+        """There is nothing to lock; plugged in again, it has its medium."""
+        if event is BusEvent.ATTACH:
+            self.state = State.UNLOCKED

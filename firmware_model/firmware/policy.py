@@ -36,5 +36,7 @@ class Policy:
     auto_lock_s: int | None = None
     lock_on_suspend: bool = True
     lock_on_reset: bool = True
+    start_after_stop: bool = False  # a stopped unit must be started before it is used again
+    reservations_persist: bool = False  # through loss of power, where the host wants it
     log_records: int = 4096
     flash: Flash = field(default_factory=Flash)

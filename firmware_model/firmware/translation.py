@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from firmware_model.firmware.block_use import NO_BLOCK, BlockUse
 from firmware_model.firmware.medium import Unreadable, WornOut
@@ -146,6 +147,15 @@ class Translation:
         for some, masks in zip(np.split(pages, bounds), np.split(kept, bounds), strict=True):
             if len(some):
                 self._write_map(int(some[0]) // self._map_entries, some, masks)
+
+    def held(self, first: int, count: int, sectors: int) -> npt.NDArray[np.bool_]:
+        """Tell of each of `count` sectors whether it holds anything; a page has `sectors`."""
+        page, skipped = divmod(first, sectors)
+        entries = self._map.get(page, -(-(skipped + count) // sectors))
+        # What is lost is not nothing: reading it is an error.
+        valids = np.where((entries != 0) & (entries & VALID == 0), VALID, entries & VALID)
+        bits: npt.NDArray[np.bool_] = (valids[:, None] >> np.arange(sectors) & 1).astype(np.bool_)
+        return bits.reshape(-1)[skipped : skipped + count]
 
     def discard(self, epoch: int) -> None:
         """Forget every page, because the epoch that wrote them is over."""

@@ -19,7 +19,6 @@ from firmware_model.firmware.self_test import SIGNATURE_ANSWERS, known_answer_te
 from firmware_model.hardware.board import Board
 from firmware_model.hardware.element_state import FirmwareSlot
 from firmware_model.wire.attempt_log import Event
-from firmware_model.wire.buffer import BufferDescriptor
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.firmware_image import (
     IMAGE_BYTES_MAX,
@@ -27,6 +26,7 @@ from firmware_model.wire.firmware_image import (
     ImageFault,
     ImageHeader,
 )
+from firmware_model.wire.scsi.buffer import BufferDescriptor
 from firmware_model.wire.sense import (
     COMMAND_SEQUENCE_ERROR,
     INVALID_FIELD_IN_CDB,

@@ -1,10 +1,15 @@
 """The encrypted volume: blocks of 512 bytes in pages of flash, ciphertext only."""
 
+from itertools import pairwise
 from typing import Final
+
+import numpy as np
 
 from firmware_model.firmware.sector_cipher import SECTOR_BYTES, SectorCipher
 from firmware_model.firmware.translation import Translation
 from firmware_model.hardware.cells import Data
+
+LOOKED_AT: Final = 1 << 18  # blocks, when it is asked which of them hold anything
 
 
 class Volume:
@@ -60,6 +65,25 @@ class Volume:
     def trim(self, lba: int, block_count: int) -> None:
         """Forget blocks: they read as zero from now on, and for good when this returns."""
         self.translation.trim(lba, block_count, self._sectors)
+
+    def provisioning(self, lba: int, end: int, most: int) -> list[tuple[int, bool]]:
+        """Return how many blocks from `lba` on hold something or nothing, and so on up to `end`.
+
+        At most `most` times in turn; True stands for something.
+        """
+        runs: list[tuple[int, bool]] = []
+        for first in range(lba, end, LOOKED_AT):
+            held = self.translation.held(first, min(LOOKED_AT, end - first), self._sectors)
+            edges = [0, *(np.flatnonzero(held[1:] != held[:-1]) + 1).tolist(), len(held)]
+            for begin, stop in pairwise(edges):
+                is_held, count = bool(held[begin]), stop - begin
+                if runs and runs[-1][1] is is_held:
+                    runs[-1] = (runs[-1][0] + count, is_held)
+                elif len(runs) < most:
+                    runs.append((count, is_held))
+                else:
+                    return runs
+        return runs
 
     def _merge(self, page: int, first: int, new: Data) -> None:
         """Put some sectors into a page; the ciphertext of the others is moved as it is."""

@@ -32,7 +32,7 @@ from firmware_model.hardware.element_state import (
 )
 from firmware_model.hardware.nand import Geometry
 
-VERSION: Final = 2
+VERSION: Final = 3
 PROFILE_BYTES_MAX: Final = 60 * 1024
 BLOCKS_MAX: Final = 1 << 20
 BLOCK_PAGES_MAX: Final = 1 << 14

@@ -1,282 +1,179 @@
-"""Reading CDBs: any bytes give a command, or the sense data it is refused with."""
+"""Reading CDBs: any bytes give a command, or the sense data it is refused with.
+
+A form is a layout of a CDB: which of its bits mean something, and how they are read. What is set
+besides them is refused, and the refusal points at it. The same bits are what REPORT SUPPORTED
+OPERATION CODES tells of a command.
+"""
 
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from firmware_model.wire.buffer import (
-    ACTIVATE_MODE,
-    BUFFER_ID,
-    DESCRIPTOR_MODE,
-    DOWNLOAD_MODE,
-    PO_ACT,
-    ActivateMicrocode,
-    DownloadMicrocode,
-    ReadBufferDescriptor,
+from firmware_model.wire import scsi
+from firmware_model.wire.scsi import buffer
+from firmware_model.wire.scsi.opcodes import Opcode
+from firmware_model.wire.sense import (
+    INVALID_FIELD_IN_CDB,
+    INVALID_OPCODE,
+    Sense,
+    invalid_field,
 )
-from firmware_model.wire.scsi import (
-    BLOCK_BYTES,
-    NOTHING,
-    SANITIZE_CRYPTO_ERASE,
-    SERVICE_READ_CAPACITY_16,
-    Command,
-    Direction,
-    FormatUnit,
-    Inquiry,
-    ModeSelect,
-    ModeSense,
-    Opcode,
-    PreventAllow,
-    Read,
-    ReadCapacity,
-    ReadFormatCapacities,
-    ReportLuns,
-    RequestSense,
-    Sanitize,
-    SecurityProtocolIn,
-    SecurityProtocolOut,
-    SendDiagnostic,
-    StartStopUnit,
-    SynchronizeCache,
-    TestUnitReady,
-    Transfer,
-    Unmap,
-    Verify,
-    Write,
+
+_ACTION: Final = 0x1F  # the service action, in byte 1
+_HAVE_ACTIONS: Final = (
+    Opcode.SANITIZE,
+    Opcode.PERSISTENT_RESERVE_IN,
+    Opcode.PERSISTENT_RESERVE_OUT,
+    Opcode.SERVICE_ACTION_IN_16,
+    Opcode.MAINTENANCE_IN,
 )
-from firmware_model.wire.sense import INVALID_FIELD_IN_CDB, INVALID_OPCODE, Sense
 
-# Length of a CDB by its group code, the top three bits (SPC-4 4.2.5.1); 0: no such group here.
-_LENGTHS: Final = (6, 10, 10, 0, 16, 12, 0, 0)
-_LINK: Final = 0x01  # NACA and LINK of CONTROL ask for what is not offered (SAM-5 5.2)
-_NACA: Final = 0x04
-
-Decode = Callable[[bytes], Command | Sense]
-
-
-def decode_cdb(cdb: bytes) -> Command | Sense:
-    """Return the command in `cdb`, or the sense data it is refused with; surplus is ignored."""
-    decode = _DECODERS.get(cdb[0]) if cdb else None
-    if decode is None:
-        return INVALID_OPCODE
-    length = _LENGTHS[cdb[0] >> 5]
-    if len(cdb) < length or cdb[length - 1] & (_LINK | _NACA):
-        return INVALID_FIELD_IN_CDB
-    return decode(cdb)
-
-
-def transfer_of(command: Command) -> Transfer:
-    """Return what a command moves."""
-    match command:
-        case Read():
-            return Transfer(Direction.IN, command.block_count * BLOCK_BYTES)
-        case Write():
-            return Transfer(Direction.OUT, command.block_count * BLOCK_BYTES)
-        case Verify() if command.compares:
-            return Transfer(Direction.OUT, command.block_count * BLOCK_BYTES)
-        case ModeSelect() | Unmap():
-            return Transfer(Direction.OUT, command.list_length)
-        case SecurityProtocolOut() | DownloadMicrocode():
-            return Transfer(Direction.OUT, command.length)
-        case SecurityProtocolIn():
-            return Transfer(Direction.IN, command.length)
-        case ReadCapacity(size=10):
-            return Transfer(Direction.IN, 8)
-        case (
-            RequestSense()
-            | Inquiry()
-            | ModeSense()
-            | ReadFormatCapacities()
-            | ReadCapacity()
-            | ReportLuns()
-            | ReadBufferDescriptor()
-        ):
-            return Transfer(Direction.IN, command.allocation_length)
-    return NOTHING
-
-
-def _number(cdb: bytes, first: int, length: int) -> int:
-    return int.from_bytes(cdb[first : first + length], "big")
-
-
-def _test_unit_ready(cdb: bytes) -> Command | Sense:
-    return INVALID_FIELD_IN_CDB if any(cdb[1:5]) else TestUnitReady()
-
-
-def _request_sense(cdb: bytes) -> Command | Sense:
-    return RequestSense(cdb[4], bool(cdb[1] & 1))
-
-
-def _inquiry(cdb: bytes) -> Command | Sense:
-    has_page = bool(cdb[1] & 1)
-    if cdb[1] & ~1 or (cdb[2] and not has_page):
-        return INVALID_FIELD_IN_CDB
-    return Inquiry(_number(cdb, 3, 2), cdb[2] if has_page else None)
-
-
-def _mode_sense_6(cdb: bytes) -> Command | Sense:
-    return ModeSense(cdb[2] & 0x3F, cdb[4], 6, cdb[2] >> 6, cdb[3], bool(cdb[1] & 8))
-
-
-def _mode_sense_10(cdb: bytes) -> Command | Sense:
-    length = _number(cdb, 7, 2)
-    return ModeSense(cdb[2] & 0x3F, length, 10, cdb[2] >> 6, cdb[3], bool(cdb[1] & 8))
-
-
-def _mode_select_6(cdb: bytes) -> Command | Sense:
-    return ModeSelect(cdb[4], 6, bool(cdb[1] & 1)) if cdb[1] & 0x10 else INVALID_FIELD_IN_CDB
-
-
-def _mode_select_10(cdb: bytes) -> Command | Sense:
-    if not cdb[1] & 0x10:
-        return INVALID_FIELD_IN_CDB
-    return ModeSelect(_number(cdb, 7, 2), 10, bool(cdb[1] & 1))
-
-
-def _start_stop(cdb: bytes) -> Command | Sense:
-    if cdb[4] & 0xF0:  # POWER CONDITION: none but the START bit
-        return INVALID_FIELD_IN_CDB
-    return StartStopUnit(bool(cdb[4] & 1), bool(cdb[4] & 2))
-
-
-def _prevent_allow(cdb: bytes) -> Command | Sense:
-    return INVALID_FIELD_IN_CDB if cdb[4] & 0xFE else PreventAllow(bool(cdb[4] & 1))
-
-
-def _send_diagnostic(cdb: bytes) -> Command | Sense:
-    is_default = cdb[1] & 0xE4 == 0x04 and not any(cdb[3:5])
-    return SendDiagnostic() if is_default else INVALID_FIELD_IN_CDB
-
-
-def _format_capacities(cdb: bytes) -> Command | Sense:
-    return ReadFormatCapacities(_number(cdb, 7, 2))
-
-
-def _read_capacity_10(cdb: bytes) -> Command | Sense:
-    """PMI is obsolete since SBC-3; with it, an LBA had to be zero."""
-    return INVALID_FIELD_IN_CDB if any(cdb[2:6]) or cdb[8] & 1 else ReadCapacity()
-
-
-def _service_action_in(cdb: bytes) -> Command | Sense:
-    if cdb[1] & 0x1F != SERVICE_READ_CAPACITY_16 or any(cdb[2:10]):
-        return INVALID_FIELD_IN_CDB
-    return ReadCapacity(16, _number(cdb, 10, 4))
-
-
-def _report_luns(cdb: bytes) -> Command | Sense:
-    length = _number(cdb, 6, 4)
-    return INVALID_FIELD_IN_CDB if cdb[2] > 2 or length < 16 else ReportLuns(length, cdb[2])
-
-
-def _format_unit(cdb: bytes) -> Command | Sense:
-    return INVALID_FIELD_IN_CDB if cdb[1] else FormatUnit()
-
-
-def _sanitize(cdb: bytes) -> Command | Sense:
-    is_crypto = cdb[1] & 0x1F == SANITIZE_CRYPTO_ERASE and not any(cdb[7:9])
-    return Sanitize() if is_crypto else INVALID_FIELD_IN_CDB
-
-
-def _security_in(cdb: bytes) -> Command | Sense:
-    return SecurityProtocolIn(cdb[1], _number(cdb, 2, 2), *_security_length(cdb))
-
-
-def _security_out(cdb: bytes) -> Command | Sense:
-    return SecurityProtocolOut(cdb[1], _number(cdb, 2, 2), *_security_length(cdb))
-
-
-def _security_length(cdb: bytes) -> tuple[int, bool]:
-    inc_512 = bool(cdb[4] & 0x80)
-    return _number(cdb, 6, 4) * (512 if inc_512 else 1), inc_512
-
-
-def _write_buffer(cdb: bytes) -> Command | Sense:
-    """Download in the one way that is offered, or activate, which ignores every other field."""
-    if cdb[1] & 0x1F == ACTIVATE_MODE:
-        return ActivateMicrocode()
-    if cdb[1] != PO_ACT | DOWNLOAD_MODE or cdb[2] != BUFFER_ID:
-        return INVALID_FIELD_IN_CDB
-    return DownloadMicrocode(_number(cdb, 3, 3), _number(cdb, 6, 3))
-
-
-def _read_buffer(cdb: bytes) -> Command | Sense:
-    if cdb[1] != DESCRIPTOR_MODE or cdb[2] != BUFFER_ID or any(cdb[3:6]):
-        return INVALID_FIELD_IN_CDB
-    return ReadBufferDescriptor(_number(cdb, 6, 3))
-
-
-def _blocks(cdb: bytes) -> tuple[int, int, int]:
-    """Return LBA, block count and size of the CDB of a command on blocks."""
-    match len_of := _LENGTHS[cdb[0] >> 5]:
-        case 6:
-            return _number(cdb, 1, 3) & 0x1FFFFF, cdb[4] or 256, 6
-        case 10:
-            return _number(cdb, 2, 4), _number(cdb, 7, 2), 10
-        case 12:
-            return _number(cdb, 2, 4), _number(cdb, 6, 4), 12
-    return _number(cdb, 2, 8), _number(cdb, 10, 4), len_of
-
-
-def _read(cdb: bytes) -> Command | Sense:
-    return INVALID_FIELD_IN_CDB if _wants_protection(cdb) else Read(*_blocks(cdb))
-
-
-def _write(cdb: bytes) -> Command | Sense:
-    return INVALID_FIELD_IN_CDB if _wants_protection(cdb) else Write(*_blocks(cdb))
-
-
-def _wants_protection(cdb: bytes) -> bool:
-    """RDPROTECT or WRPROTECT, which a medium without protection information refuses (4.22)."""
-    return bool(cdb[1] & 0xE0) and cdb[0] not in (Opcode.READ_6, Opcode.WRITE_6)
-
-
-def _unmap(cdb: bytes) -> Command | Sense:
-    is_anchored = bool(cdb[1] & 1)  # which nothing here can be
-    return INVALID_FIELD_IN_CDB if is_anchored else Unmap(_number(cdb, 7, 2))
-
-
-def _verify(cdb: bytes) -> Command | Sense:
-    check = cdb[1] >> 1 & 3
-    if cdb[1] & 0xE0 or check > 1:
-        return INVALID_FIELD_IN_CDB
-    return Verify(*_blocks(cdb), bool(check))
-
-
-def _synchronize(cdb: bytes) -> Command | Sense:
-    return SynchronizeCache(*_blocks(cdb))
-
-
-_DECODERS: Final[dict[int, Decode]] = {
-    Opcode.TEST_UNIT_READY: _test_unit_ready,
-    Opcode.REQUEST_SENSE: _request_sense,
-    Opcode.FORMAT_UNIT: _format_unit,
-    Opcode.READ_6: _read,
-    Opcode.WRITE_6: _write,
-    Opcode.INQUIRY: _inquiry,
-    Opcode.MODE_SELECT_6: _mode_select_6,
-    Opcode.MODE_SENSE_6: _mode_sense_6,
-    Opcode.START_STOP_UNIT: _start_stop,
-    Opcode.SEND_DIAGNOSTIC: _send_diagnostic,
-    Opcode.PREVENT_ALLOW_MEDIUM_REMOVAL: _prevent_allow,
-    Opcode.READ_FORMAT_CAPACITIES: _format_capacities,
-    Opcode.READ_CAPACITY_10: _read_capacity_10,
-    Opcode.READ_10: _read,
-    Opcode.WRITE_10: _write,
-    Opcode.VERIFY_10: _verify,
-    Opcode.SYNCHRONIZE_CACHE_10: _synchronize,
-    Opcode.UNMAP: _unmap,
-    Opcode.WRITE_BUFFER: _write_buffer,
-    Opcode.READ_BUFFER: _read_buffer,
-    Opcode.SANITIZE: _sanitize,
-    Opcode.MODE_SELECT_10: _mode_select_10,
-    Opcode.MODE_SENSE_10: _mode_sense_10,
-    Opcode.READ_16: _read,
-    Opcode.WRITE_16: _write,
-    Opcode.VERIFY_16: _verify,
-    Opcode.SYNCHRONIZE_CACHE_16: _synchronize,
-    Opcode.SERVICE_ACTION_IN_16: _service_action_in,
-    Opcode.REPORT_LUNS: _report_luns,
-    Opcode.SECURITY_PROTOCOL_IN: _security_in,
-    Opcode.SECURITY_PROTOCOL_OUT: _security_out,
-    Opcode.READ_12: _read,
-    Opcode.WRITE_12: _write,
+Decode = Callable[[bytes], scsi.Command | Sense]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One layout of a CDB, of an operation code or of one of its service actions."""
+
+    usage: bytes  # CDB usage data (SPC-4 6.34.3): the codes, and else the bits that mean something
+    command: type  # that it is, or the first of those that it may be
+    decode: Decode
+    service_action: int | None = None
+    edges: tuple[int, ...] = ()  # leftmost bits, in byte 1, of fields that mean nothing here
+    is_refused: int = field(init=False)  # the bits that mean nothing, of the CDB as one number
+
+    def __post_init__(self) -> None:
+        means = bytearray(self.usage)
+        means[0] = 0xFF
+        if self.service_action is not None:
+            means[1] |= _ACTION
+        object.__setattr__(self, "is_refused", ~_number(means) & (1 << 8 * len(means)) - 1)
+
+    @property
+    def opcode(self) -> int:
+        """The operation code."""
+        return self.usage[0]
+
+    def refusal(self, surplus: int) -> Sense:
+        """Return the refusal that points at the first of bits that mean nothing.
+
+        Neighbours among them in a byte are one field, unless an edge parts them.
+        """
+        length = len(self.usage)
+        byte = length - 1 - (surplus.bit_length() - 1) // 8
+        bit = (surplus.bit_length() - 1) % 8
+        refused = self.is_refused >> 8 * (length - 1 - byte) & 0xFF
+        while refused >> bit + 1 & 1 and not (byte == 1 and bit in self.edges):
+            bit += 1
+        return invalid_field(byte, bit)
+
+
+def _number(data: bytes | bytearray) -> int:
+    return int.from_bytes(data, "big")
+
+
+_ANCHOR_SAME: Final = (4, 2, 1)  # of WRITE SAME, and what is obsolete beside it
+_ANCHOR: Final = (0,)  # of UNMAP
+_RARC: Final = (2, 1, 0)  # and what is obsolete beside it
+
+
+def _form(
+    usage: str,
+    command: type[Any],
+    decode: Decode | None = None,
+    edges: tuple[int, ...] = (),
+) -> Form:
+    bits = bytes.fromhex(usage)
+    action = bits[1] & _ACTION if bits[0] in _HAVE_ACTIONS else None
+    return Form(bits, command, decode or command.decode, action, edges)
+
+
+# FF is a byte that is taken as it is, 1F beside LBA and count the group number.
+FORMS: Final = (
+    _form("00 00 00 00 00 00", scsi.TestUnitReady),
+    _form("03 01 00 00 ff 00", scsi.RequestSense),
+    _form("04 00 00 00 00 00", scsi.FormatUnit),
+    _form("08 1f ff ff ff 00", scsi.Read),
+    _form("0a 1f ff ff ff 00", scsi.Write),
+    _form("12 01 ff ff ff 00", scsi.Inquiry),
+    _form("15 11 00 00 ff 00", scsi.ModeSelect),
+    _form("16 00 00 00 00 00", scsi.Reserve),
+    _form("17 00 00 00 00 00", scsi.Release),
+    _form("1a 08 ff ff ff 00", scsi.ModeSense),
+    _form("1b 01 00 0f f7 00", scsi.StartStopUnit),
+    _form("1d f7 00 00 00 00", scsi.SendDiagnostic),
+    _form("1e 00 00 00 03 00", scsi.PreventAllow),
+    _form("23 00 00 00 00 00 00 ff ff 00", scsi.ReadFormatCapacities),
+    _form("25 00 00 00 00 00 00 00 00 00", scsi.ReadCapacity),
+    _form("28 18 ff ff ff ff 1f ff ff 00", scsi.Read, edges=_RARC),
+    _form("2a 18 ff ff ff ff 1f ff ff 00", scsi.Write, edges=_RARC),
+    _form("2e 12 ff ff ff ff 1f ff ff 00", scsi.WriteAndVerify),
+    _form("2f 16 ff ff ff ff 1f ff ff 00", scsi.Verify),
+    _form("34 02 ff ff ff ff 1f ff ff 00", scsi.PreFetch),
+    _form("35 06 ff ff ff ff 1f ff ff 00", scsi.SynchronizeCache),
+    _form("37 00 1f 00 00 00 00 ff ff 00", scsi.ReadDefectData),
+    _form("3b ff ff ff ff ff ff ff ff 00", buffer.DownloadMicrocode, buffer.write_buffer),
+    _form("3c 1f ff ff ff ff ff ff ff 00", buffer.ReadBufferDescriptor),
+    _form("41 08 ff ff ff ff 1f ff ff 00", scsi.WriteSame, edges=_ANCHOR_SAME),
+    _form("42 00 00 00 00 00 1f ff ff 00", scsi.Unmap, edges=_ANCHOR),
+    _form("48 a3 00 00 00 00 00 00 00 00", scsi.Sanitize),
+    _form("48 1f 00 00 00 00 00 00 00 00", scsi.ExitFailureMode),
+    _form("55 11 00 00 00 00 00 ff ff 00", scsi.ModeSelect),
+    _form("56 00 00 00 00 00 00 00 00 00", scsi.Reserve),
+    _form("57 00 00 00 00 00 00 00 00 00", scsi.Release),
+    _form("5a 18 ff ff 00 00 00 ff ff 00", scsi.ModeSense),
+    *(
+        _form(f"5e {action:02x} 00 00 00 00 00 ff ff 00", scsi.PersistentReserveIn)
+        for action in scsi.ReserveIn
+    ),
+    *(
+        _form(f"5f {action:02x} ff 00 00 ff ff ff ff 00", scsi.PersistentReserveOut)
+        for action in scsi.ReserveOut
+    ),
+    _form("88 18 ff ff ff ff ff ff ff ff ff ff ff ff 1f 00", scsi.Read, edges=_RARC),
+    _form("89 18 ff ff ff ff ff ff ff ff 00 00 00 ff 1f 00", scsi.CompareAndWrite),
+    _form("8a 18 ff ff ff ff ff ff ff ff ff ff ff ff 1f 00", scsi.Write, edges=_RARC),
+    _form("8b 18 ff ff ff ff ff ff ff ff ff ff ff ff 1f 00", scsi.OrWrite),
+    _form("8e 12 ff ff ff ff ff ff ff ff ff ff ff ff 1f 00", scsi.WriteAndVerify),
+    _form("8f 16 ff ff ff ff ff ff ff ff ff ff ff ff 1f 00", scsi.Verify),
+    _form("90 02 ff ff ff ff ff ff ff ff ff ff ff ff 1f 00", scsi.PreFetch),
+    _form("91 06 ff ff ff ff ff ff ff ff ff ff ff ff 1f 00", scsi.SynchronizeCache),
+    _form("93 09 ff ff ff ff ff ff ff ff ff ff ff ff 1f 00", scsi.WriteSame, edges=_ANCHOR_SAME),
+    _form("9e 10 00 00 00 00 00 00 00 00 ff ff ff ff 00 00", scsi.ReadCapacity),
+    _form("9e 12 ff ff ff ff ff ff ff ff ff ff ff ff 00 00", scsi.GetLbaStatus),
+    _form("a0 00 ff 00 00 00 ff ff ff ff 00 00", scsi.ReportLuns),
+    _form("a2 ff ff ff 80 00 ff ff ff ff 00 00", scsi.SecurityProtocolIn),
+    _form("a3 0c 87 ff ff ff ff ff ff ff 00 00", scsi.ReportSupportedOpcodes),
+    _form("a3 0d 80 00 00 00 ff ff ff ff 00 00", scsi.ReportTaskFunctions),
+    _form("a8 18 ff ff ff ff ff ff ff ff 1f 00", scsi.Read, edges=_RARC),
+    _form("aa 18 ff ff ff ff ff ff ff ff 1f 00", scsi.Write, edges=_RARC),
+    _form("ae 12 ff ff ff ff ff ff ff ff 1f 00", scsi.WriteAndVerify),
+    _form("af 16 ff ff ff ff ff ff ff ff 1f 00", scsi.Verify),
+    _form("b5 ff ff ff 80 00 ff ff ff ff 00 00", scsi.SecurityProtocolOut),
+    _form("b7 1f ff ff ff ff ff ff ff ff 00 00", scsi.ReadDefectData),
+)
+
+_SINGLE: Final = {form.opcode: form for form in FORMS if form.service_action is None}
+_OF_ACTIONS: Final = {
+    (form.opcode, form.service_action): form for form in FORMS if form.service_action is not None
 }
+
+
+def decode_cdb(cdb: bytes) -> scsi.Command | Sense:
+    """Return the command in `cdb`, or the sense data it is refused with; surplus is ignored."""
+    if not cdb:
+        return INVALID_OPCODE
+    form = _SINGLE.get(cdb[0])
+    if form is None:
+        if cdb[0] not in _HAVE_ACTIONS:
+            return INVALID_OPCODE
+        form = _OF_ACTIONS.get((cdb[0], cdb[1] & _ACTION if len(cdb) > 1 else 0))
+        if form is None:
+            return invalid_field(1, 4)
+    length = len(form.usage)
+    if len(cdb) != length:
+        if len(cdb) < length:
+            return INVALID_FIELD_IN_CDB
+        cdb = cdb[:length]
+    surplus = int.from_bytes(cdb, "big") & form.is_refused
+    return form.refusal(surplus) if surplus else form.decode(cdb)

@@ -9,6 +9,12 @@ from firmware_model.wire.scsi import TRANSFER_BLOCKS_MAX
 from firmware_model.wire.unmap import DESCRIPTORS_MAX
 
 SPC_4: Final = 0x06
+CMDQUE: Final = 0x02  # commands may be queued, where the transport can
+# What the drive claims to obey (SPC-4 table 142): SAM-5, SPC-4, SBC-3, USB 2.0, Bulk-Only.
+STANDARDS: Final = (0x00A0, 0x0460, 0x04C0, 0x1729, 0x1730)
+LEAST_BYTES: Final = 36  # of standard data
+COMPARED_BLOCKS_MAX: Final = 255  # of one COMPARE AND WRITE: more its CDB can't say
+SAME_BLOCKS_MAX: Final = 0xFFFF  # of one WRITE SAME: what is written within a host's patience
 
 
 def _padded(text: str, width: int) -> bytes:
@@ -21,7 +27,7 @@ def _text(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StandardInquiry:
-    """Standard INQUIRY data of a removable direct-access device, 36 bytes."""
+    """Standard INQUIRY data of a removable direct-access device (SPC-4 6.6.2)."""
 
     vendor: str  # 8 characters
     product: str  # 16 characters
@@ -30,27 +36,34 @@ class StandardInquiry:
     device_type: int = 0x00
     version: int = SPC_4
 
-    LAYOUT: ClassVar[Struct] = Struct(">BBBBB3x8s16s4s")
+    LAYOUT: ClassVar[Struct] = Struct(">BBBBBxxB8s16s4s")
+    VERSIONS: ClassVar[Struct] = Struct(">22x8H")
 
     def encode(self) -> bytes:
-        """Return the 36 bytes."""
-        return self.LAYOUT.pack(
-            self.device_type,
-            0x80 * self.is_removable,
-            self.version,
-            0x02,
-            self.LAYOUT.size - 5,
-            _padded(self.vendor, 8),
-            _padded(self.product, 16),
-            _padded(self.revision, 4),
+        """Return the 36 bytes that every device has, and 38 with the standards it obeys."""
+        rest = self.VERSIONS.pack(*STANDARDS, *bytes(8 - len(STANDARDS)))
+        return (
+            self.LAYOUT.pack(
+                self.device_type,
+                0x80 * self.is_removable,
+                self.version,
+                0x02,
+                LEAST_BYTES + len(rest) - 5,
+                CMDQUE,
+                _padded(self.vendor, 8),
+                _padded(self.product, 16),
+                _padded(self.revision, 4),
+            )
+            + rest
         )
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Return what `data` begins with; raise DecodeError when it is shorter than 36 bytes."""
-        if len(data) < cls.LAYOUT.size:
+        if len(data) < LEAST_BYTES:
             raise DecodeError(f"INQUIRY data has at least 36 bytes, these are {len(data)}")
-        kind, removable, version, _, _, vendor, product, revision = cls.LAYOUT.unpack_from(data)
+        kind, removable, version, _, _, _, *texts = cls.LAYOUT.unpack_from(data)
+        vendor, product, revision = texts
         return cls(
             _text(vendor), _text(product), _text(revision), bool(removable & 0x80), kind, version
         )
@@ -81,22 +94,39 @@ def vpd_pages(
 ) -> dict[int, VpdPage]:
     """Return the pages of a drive: 00h, 80h, 83h, 86h and the block device's B0h, B1h, B2h."""
     designator = _padded(vendor, 8) + _padded(product, 16) + serial.encode("ascii", "replace")
-    limits = bytearray(0x3C)
-    limits[0x02:0x04] = (256).to_bytes(2, "big")  # granularity: what hosts send in one command
-    limits[0x04:0x08] = TRANSFER_BLOCKS_MAX.to_bytes(4, "big")
-    limits[0x10:0x14] = (0xFFFF_FFFF).to_bytes(4, "big")  # blocks of one UNMAP
-    limits[0x14:0x18] = DESCRIPTORS_MAX.to_bytes(4, "big")
-    extended = bytearray(0x3C)
-    extended[8] = 0x80 * takes_firmware  # POA_SUP: a power on activates deferred microcode
-    characteristics = bytearray(0x3C)
-    characteristics[1] = 1  # non-rotating medium
     pages = {
         0x80: serial.encode("ascii", "replace"),
         0x83: bytes((0x02, 0x01, 0, len(designator))) + designator,
-        0x86: bytes(extended),
-        0xB0: bytes(limits),
-        0xB1: bytes(characteristics),
-        0xB2: bytes((0, 0x80 | 0x04, 0x02, 0)),  # LBPU, LBPRZ; thin provisioned
+        0x86: _extended_inquiry(takes_firmware),
+        0xB0: _block_limits(),
+        0xB1: _block_device_characteristics(),
+        0xB2: bytes((0, 0x80 | 0x40 | 0x04, 0x02, 0)),  # LBPU, LBPWS, LBPRZ; thin
     }
     codes = bytes((0x00, *pages))
     return {code: VpdPage(code, data) for code, data in {0x00: codes, **pages}.items()}
+
+
+def _extended_inquiry(takes_firmware: bool) -> bytes:
+    page = bytearray(0x3C)
+    page[1] = 0x01  # SIMPSUP: simple task attribute
+    page[8] = 0x80 * takes_firmware  # POA_SUP: a power on activates deferred microcode
+    return bytes(page)
+
+
+def _block_limits() -> bytes:
+    page = bytearray(0x3C)
+    page[0x01] = COMPARED_BLOCKS_MAX
+    page[0x02:0x04] = (256).to_bytes(2, "big")  # granularity: what hosts send in one command
+    page[0x04:0x08] = TRANSFER_BLOCKS_MAX.to_bytes(4, "big")
+    page[0x10:0x14] = (0xFFFF_FFFF).to_bytes(4, "big")  # blocks of one UNMAP
+    page[0x14:0x18] = DESCRIPTORS_MAX.to_bytes(4, "big")
+    page[0x20:0x28] = SAME_BLOCKS_MAX.to_bytes(8, "big")
+    return bytes(page)
+
+
+def _block_device_characteristics() -> bytes:
+    page = bytearray(0x3C)
+    page[1] = 1  # non-rotating medium
+    page[3] = 0x10  # WACEREQ: what is read after a cryptographic erase is no error
+    page[4] = 0x01  # VBULS: blocks that hold nothing can be verified
+    return bytes(page)

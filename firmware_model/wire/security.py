@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Self
+from typing import Final, Self
 
 from firmware_model.wire.codec import DecodeError
+
+NO_CERTIFICATE: Final = bytes(4)  # under protocol 00h, specific 0001h (SPC-4 7.7.1.4)
+NO_COMPLIANCE: Final = bytes(4)  # specific 0002h: no descriptor of any standard (7.7.1.5)
 
 
 class SecurityProtocol(IntEnum):

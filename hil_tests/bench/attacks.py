@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from firmware_model.emulated_drive import EmulatedDrive
@@ -20,13 +21,13 @@ from firmware_model.wire.native import (
     State,
 )
 from hil_tests.actions import PIN_TABLE
-from hil_tests.bench import owner
+from hil_tests.bench import disk_commands, owner
 from hil_tests.bench.bench import Bench, forked
 from hil_tests.content import BLOCK_BYTES
 from hil_tests.steps import Step
-from host_driver.errors import CommandRefused, DriveError
+from host_driver.errors import DriveError
 from host_driver.session import open_session
-from host_driver.transport import DEFAULT_TIMEOUT_MS, CommandTransport, Completion, ScsiStatus
+from host_driver.transport import DEFAULT_TIMEOUT_MS, CommandTransport, Completion
 
 LOOK_BLOCKS: Final = 8  # read to see whether a drive gives content away
 IN_BYTES: Final = 512
@@ -183,10 +184,19 @@ def sweep(bench: Bench, step: Step) -> None:
                 bench.reconnect()
                 continue
             leaked += _content_in(bench, cdb, answer)
-            opened += _changed(bench, cdb, before) if cdb[0] >= 0xC0 or cdb[0] == 0xB5 else []
+            opened += (
+                _changed(bench, _named(cdb), before) if cdb[0] >= 0xC0 or cdb[0] == 0xB5 else []
+            )
         if is_closed and cdb[0] < 0xC0:
-            opened += _changed(bench, cdb, before)
+            opened += _changed(bench, _named(cdb), before)
     if is_closed:
+        ask = partial(disk_commands.answer, bench)
+        for cdb in disk_commands.obeyed(ask):
+            opened.append(f"{_named(cdb)} was obeyed")
+        opened += _changed(bench, "a command of a disk", before)
+        stored = disk_commands.stored_block(bench)
+        if stored is not None:
+            leaked += disk_commands.telling(ask, stored)
         opened += _operations(bench)
     opened += _wrong_codes(bench)
     if opened:
@@ -211,19 +221,23 @@ def _cdbs(is_closed: bool) -> Iterator[bytes]:
 def _content_in(bench: Bench, cdb: bytes, answer: bytes) -> list[str]:
     for at in range(0, len(answer) - BLOCK_BYTES + 1, BLOCK_BYTES):
         if bench.number_of(answer[at : at + BLOCK_BYTES]) is not None and not bench.is_open:
-            return [f"CDB {cdb[:10].hex()} answered content"]
+            return [f"{_named(cdb)} answered content"]
     return []
 
 
-def _changed(bench: Bench, cdb: bytes, before: object) -> list[str]:
+def _named(cdb: bytes) -> str:
+    return f"CDB {cdb[:10].hex()}"
+
+
+def _changed(bench: Bench, what: str, before: object) -> list[str]:
     """Compare the status with that of before: without a PIN, no command changes it."""
     after = bench.status()
     if after == before or after is None:
         return []
     if after.state is State.UNLOCKED and not bench.is_open:
         bench.host().lock()
-        return [f"CDB {cdb[:10].hex()} opened the drive"]
-    return [f"CDB {cdb[:10].hex()} changed the drive's status"]
+        return [f"{what} opened the drive"]
+    return [f"{what} changed the drive's status"]
 
 
 def _operations(bench: Bench) -> list[str]:
@@ -266,45 +280,3 @@ def _wrong_codes(bench: Bench) -> list[str]:
             continue
         obeyed.append(f"ERASE with a code of {len(code)} digits that is not the reset code")
     return obeyed
-
-
-def write_ways(bench: Bench, step: Step) -> None:
-    """Send every write-like opcode to a read-only drive, and look whether a block changed."""
-    if not all(world.is_read_only and world.state == "unlocked" for world in bench.worlds):
-        return
-    try:
-        before = bench.host().read(0, 1)
-    except CommandRefused as refused:
-        step.seen["undone"] = f"block 0 can't be read: {refused}"
-        return
-    new = bytes(i * 7 + 3 & 0xFF for i in range(BLOCK_BYTES))
-    written = []
-    for cdb, data in _write_like(new):
-        try:
-            done = bench.link().execute(cdb, data).status is ScsiStatus.GOOD
-        except DriveError:
-            bench.reconnect()
-            continue
-        after = bench.host().read(0, 1)
-        if after != before:
-            written.append(f"opcode {cdb[0]:02X}h changed block 0")
-            before = after
-        elif done and cdb[0] in (0x04, 0x48):
-            written.append(f"opcode {cdb[0]:02X}h was obeyed")
-    if written:
-        step.seen["written"] = written
-
-
-def _write_like(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    yield bytes((0x0A, 0, 0, 0, 1, 0)), block  # WRITE(6)
-    yield bytes((0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0)), block  # WRITE(10)
-    yield bytes((0x2E, 0, 0, 0, 0, 0, 0, 0, 1, 0)), block  # WRITE AND VERIFY(10)
-    yield bytes((0x41, 0, 0, 0, 0, 0, 0, 0, 1, 0)), block  # WRITE SAME(10)
-    yield bytes((0xAA, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0)), block  # WRITE(12)
-    yield bytes((0x8A, *bytes(12), 1, 0, 0)), block  # WRITE(16)
-    yield bytes((0x8E, *bytes(12), 1, 0, 0)), block  # WRITE AND VERIFY(16)
-    yield bytes((0x93, *bytes(12), 1, 0, 0)), block  # WRITE SAME(16)
-    yield bytes((0x89, *bytes(12), 1, 0, 0)), 2 * block  # COMPARE AND WRITE
-    yield bytes((0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0)), bytes((0, 22, 0, 16, *bytes(15), 1, *bytes(4)))
-    yield bytes((0x04, 0, 0, 0, 0, 0)), b""  # FORMAT UNIT
-    yield bytes((0x48, 0x03, *bytes(8))), b""  # SANITIZE, cryptographic erase

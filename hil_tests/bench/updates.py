@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from firmware_model.wire.buffer import DownloadMicrocode
 from firmware_model.wire.native import State
+from firmware_model.wire.scsi.buffer import DownloadMicrocode
 from hil_tests.firmware_images import TAMPERED, Image, images, with_version
 from hil_tests.steps import MAY_LOCK, Outcome, Step
 from host_driver import firmware_update

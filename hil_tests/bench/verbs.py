@@ -9,6 +9,7 @@ from hil_tests.actions import VERBS
 from hil_tests.bench import (
     attacks,
     bulk_only,
+    disk_commands,
     faults,
     forensics,
     guesses,
@@ -23,6 +24,7 @@ Handler = Callable[..., None]
 _ROOMS: Final[tuple[Any, ...]] = (
     owner,
     attacks,
+    disk_commands,
     forensics,
     guesses,
     probes,

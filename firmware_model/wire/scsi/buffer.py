@@ -10,6 +10,8 @@ from struct import Struct
 from typing import ClassVar, Final, Self
 
 from firmware_model.wire.codec import DecodeError
+from firmware_model.wire.scsi.transfer import Allocated, Direction, NoData, Transfer, number
+from firmware_model.wire.sense import Sense, invalid_field
 
 BUFFER_ID: Final = 0  # the only one
 DESCRIPTOR_MODE: Final = 0x03  # of READ BUFFER
@@ -25,13 +27,17 @@ class DownloadMicrocode:
     offset: int
     length: int
 
+    @property
+    def transfer(self) -> Transfer:
+        return Transfer(Direction.OUT, self.length)
+
     def encode(self) -> bytes:
         place = self.offset.to_bytes(3, "big") + self.length.to_bytes(3, "big")
         return bytes((0x3B, PO_ACT | DOWNLOAD_MODE, BUFFER_ID)) + place + b"\0"
 
 
 @dataclass(frozen=True, slots=True)
-class ActivateMicrocode:
+class ActivateMicrocode(NoData):
     """WRITE BUFFER, mode 0Fh: begin with what was saved (SPC-4 6.49.12)."""
 
     def encode(self) -> bytes:
@@ -39,7 +45,7 @@ class ActivateMicrocode:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadBufferDescriptor:
+class ReadBufferDescriptor(Allocated):
     """READ BUFFER, mode 03h: how images are to be cut (SPC-4 6.18.5)."""
 
     allocation_length: int = 4
@@ -47,6 +53,30 @@ class ReadBufferDescriptor:
     def encode(self) -> bytes:
         length = self.allocation_length.to_bytes(3, "big")
         return bytes((0x3C, DESCRIPTOR_MODE, BUFFER_ID, 0, 0, 0)) + length + b"\0"
+
+    @classmethod
+    def decode(cls, cdb: bytes) -> Self | Sense:
+        if cdb[1] != DESCRIPTOR_MODE:
+            return invalid_field(1, 4)
+        if cdb[2] != BUFFER_ID:
+            return invalid_field(2)
+        return invalid_field(3) if any(cdb[3:6]) else cls(number(cdb, 6, 3))
+
+
+def write_buffer(cdb: bytes) -> DownloadMicrocode | ActivateMicrocode | Sense:
+    """Return what WRITE BUFFER asks: download in the one way that is offered, or activate.
+
+    Activating ignores every other field (6.49.12).
+    """
+    if cdb[1] & 0x1F == ACTIVATE_MODE:
+        return ActivateMicrocode()
+    if cdb[1] & 0x1F != DOWNLOAD_MODE:
+        return invalid_field(1, 4)
+    if cdb[1] & 0xE0 != PO_ACT:
+        return invalid_field(1, 7)
+    if cdb[2] != BUFFER_ID:
+        return invalid_field(2)
+    return DownloadMicrocode(number(cdb, 3, 3), number(cdb, 6, 3))
 
 
 @dataclass(frozen=True, slots=True)
