@@ -2,6 +2,7 @@
 
 import contextlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,7 @@ from firmware_model.hardware.cells import MemoryCells
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import Slot
 from firmware_model.hardware.nand import Geometry, Nand
-from firmware_model.hardware.supply import PowerCut, Supply
+from firmware_model.hardware.supply import PowerCut, Supply, Torn
 from hil_tests.flash_part import program, programmed
 
 SHAPE = Geometry(BLOCKS, pages_per_block=8)
@@ -56,6 +57,23 @@ def test_what_counts_moves_on_when_a_block_is_full() -> None:
     again = flash.mounted()
     assert again.find(USER, 29) == record(USER, 29)
     assert again.find(ADMIN, 1) == record(ADMIN, 1)
+
+
+@pytest.mark.parametrize("torn", Torn)
+@pytest.mark.parametrize("step", range(1, 6))
+def test_changes_torn_one_after_another_lose_no_record_that_counts(step: int, torn: Torn) -> None:
+    flash, keep = Flash(), frozenset({(ADMIN, 1), (USER, 1)})
+    for slot in (ADMIN, USER):
+        flash.mounted().write(record(slot, 1), keep)
+    for generation in range(2, 20):
+        flash.supply.cut_at(step, torn)
+        with contextlib.suppress(PowerCut):
+            flash.mounted().write(record(USER, generation), keep | {(USER, generation)})
+        flash.supply.power_on()
+        flash.supply.cut_at(None)
+
+        assert flash.mounted().find(ADMIN, 1) == record(ADMIN, 1)
+        assert flash.mounted().find(USER, 1) == record(USER, 1)
 
 
 def test_cut_at_any_step_loses_no_record_that_counts() -> None:
