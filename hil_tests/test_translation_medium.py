@@ -491,6 +491,18 @@ def test_lost_page_of_the_map_costs_what_it_covers_until_that_is_written_again()
         again.read(covered - 1, 1)
 
 
+def test_page_of_the_map_moves_before_it_is_lost() -> None:
+    flash = Flash()
+    flash.mounted().write(0, b"".join(map(page, range(4))), ALL)
+    flash.mounted().trim(1, 1, 1)
+    flash.nand.flip(BLOCK_PAGES, range(7))  # where the page of the map stands
+    assert number_at(flash.mounted(), 0) == 0
+    flash.nand.flip(BLOCK_PAGES, range(100, 107))  # where it stood, it would be lost now
+
+    assert flash.nand.read(BLOCK_PAGES) is None
+    assert [number_at(flash.mounted(), lp) for lp in range(3)] == [0, None, 2]
+
+
 def test_read_disturb_is_outrun() -> None:
     flash = Flash(Endurance(cycles=10_000_000, reads=200))
     translation = flash.mounted()

@@ -101,6 +101,10 @@ class RecordRing:
         block = next(self._after(), self.open_block)
         return range(block * self._block_pages, (block + 1) * self._block_pages)
 
+    def leave(self) -> None:
+        """Have the next record begin another block."""
+        self._left = 0
+
     def wipe(self, purpose: str) -> None:
         """Erase every good block."""
         for block in self._good():
