@@ -111,6 +111,8 @@ class Firmware:
             self._refresh_keys()
             self._tell_of_fallback()
             self.log.add(Event.BOOT)
+            with suppress(MediumError):  # then it stays where it is
+                self.update.refresh()
         except MediumError as worn:
             self.failures += (f"flash: {worn}",)
 
