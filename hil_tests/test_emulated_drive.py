@@ -7,6 +7,7 @@ import pytest
 from firmware_model import profiles
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.firmware.reference import OpenOnly
+from firmware_model.hardware.endurance import Endurance
 from firmware_model.hardware.entropy import SeededNoise
 from firmware_model.wire import scsi
 from firmware_model.wire.bot import Cbw, Csw, CswStatus
@@ -289,6 +290,19 @@ class CrashingVault(OpenOnly):
     def release(self) -> None:
         if self.key() is not None:
             raise RuntimeError("not mine")
+
+
+def test_drive_that_is_used_outlives_what_its_flash_keeps() -> None:
+    on, kept_us = opened(), Endurance().retention_days * 24 * 3600 * 1_000_000
+    on.host().write(0, b"x" * 512)
+    for _ in range(4):
+        on.drive.power_off()
+        on.drive.advance(kept_us * 4 // 5)
+        on.drive.power_on()
+        on.reconnect()
+        on.host().unlock(PIN)
+
+        assert on.host().read(0, 1) == b"x" * 512
 
 
 def test_look_at_the_lights_when_power_fails_shows_them_dark() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,7 @@ from firmware_model.hardware.cells import MemoryCells
 from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import Slot
 from firmware_model.hardware.nand import Geometry, Nand
-from firmware_model.hardware.supply import PowerCut, Supply
+from firmware_model.hardware.supply import PowerCut, Supply, Torn
 from hil_tests.flash_part import program, programmed
 
 SHAPE = Geometry(BLOCKS, pages_per_block=8)
@@ -21,8 +22,13 @@ class Flash:
     """A few blocks, which can be switched on again."""
 
     def __init__(self, shape: Geometry = SHAPE) -> None:
-        self.supply = Supply()
-        self.nand = Nand(shape, MemoryCells(shape.page_bytes), self.supply, Clock(), Timing())
+        self.supply, self.clock = Supply(), Clock()
+        self.nand = Nand(shape, MemoryCells(shape.page_bytes), self.supply, self.clock, Timing())
+
+    def age(self, share: float) -> None:
+        """Let a share of the time pass for which flash keeps what is in it."""
+        days = self.nand.endurance.retention_days
+        self.clock.charge(int(share * days * 24 * 3600 * 1_000_000))
 
     def mounted(self, epoch: int = 0) -> KeyStore:
         return KeyStore(self.nand, 0, epoch, RecordsAlone())
@@ -56,6 +62,23 @@ def test_what_counts_moves_on_when_a_block_is_full() -> None:
     again = flash.mounted()
     assert again.find(USER, 29) == record(USER, 29)
     assert again.find(ADMIN, 1) == record(ADMIN, 1)
+
+
+@pytest.mark.parametrize("torn", Torn)
+@pytest.mark.parametrize("step", range(1, 6))
+def test_changes_torn_one_after_another_lose_no_record_that_counts(step: int, torn: Torn) -> None:
+    flash, keep = Flash(), frozenset({(ADMIN, 1), (USER, 1)})
+    for slot in (ADMIN, USER):
+        flash.mounted().write(record(slot, 1), keep)
+    for generation in range(2, 20):
+        flash.supply.cut_at(step, torn)
+        with contextlib.suppress(PowerCut):
+            flash.mounted().write(record(USER, generation), keep | {(USER, generation)})
+        flash.supply.power_on()
+        flash.supply.cut_at(None)
+
+        assert flash.mounted().find(ADMIN, 1) == record(ADMIN, 1)
+        assert flash.mounted().find(USER, 1) == record(USER, 1)
 
 
 def test_cut_at_any_step_loses_no_record_that_counts() -> None:
@@ -141,3 +164,45 @@ def test_record_reads_back_and_no_flip_of_a_bit_passes(
     assert KeyRecord.decode(page) == whole
     for at in range(len(whole.encode())):
         assert KeyRecord.decode(page[:at] + bytes((page[at] ^ 1,)) + page[at + 1 :]) != whole
+
+
+def test_records_are_written_anew_before_they_are_forgotten() -> None:
+    flash, keep = Flash(), frozenset({(ADMIN, 1), (USER, 1)})
+    for slot in (ADMIN, USER):
+        flash.mounted().write(record(slot, 1), keep)
+    for _ in range(5):
+        flash.age(0.8)
+        flash.mounted().refresh(keep)
+
+    assert flash.mounted().find(ADMIN, 1) == record(ADMIN, 1)
+    assert flash.mounted().find(USER, 1) == record(USER, 1)
+
+
+def test_records_as_good_as_new_are_not_written_anew() -> None:
+    flash, keep = Flash(), frozenset({(USER, 1)})
+    flash.mounted().write(record(USER, 1), keep)
+    flash.age(0.5)
+    before = len(flash.supply.names)
+    flash.mounted().refresh(keep)
+
+    assert len(flash.supply.names) == before
+
+
+@pytest.mark.parametrize("torn", [None, *Torn])
+def test_refresh_cut_again_and_again_loses_no_record(torn: Torn | None) -> None:
+    for step in range(1, 6):
+        flash, keep = Flash(), frozenset({(ADMIN, 1), (USER, 1)})
+        for slot in (ADMIN, USER):
+            flash.mounted().write(record(slot, 1), keep)
+        flash.age(0.8)
+        for _ in range(10):
+            flash.supply.cut_at(step, torn)
+            with contextlib.suppress(PowerCut):
+                flash.mounted().refresh(keep)
+            flash.supply.power_on()
+        flash.supply.cut_at(None)
+        flash.mounted().refresh(keep)
+        flash.age(0.8)
+
+        assert flash.mounted().find(ADMIN, 1) == record(ADMIN, 1)
+        assert flash.mounted().find(USER, 1) == record(USER, 1)

@@ -53,6 +53,20 @@ def test_ring_goes_round_over_its_oldest_block() -> None:
     assert flash.nand.programmed_in(0) == 0
 
 
+def test_torn_record_holds_nothing_when_others_follow_it_in_its_block() -> None:
+    flash = Flash()
+    append(flash.mounted()[0], 1)
+    for number, torn in ((2, Torn.WEAK), (3, Torn.HALF)):
+        flash.supply.cut_at(1, torn)
+        with pytest.raises(PowerCut):
+            append(flash.mounted()[0], number)
+        flash.supply.power_on()
+    append(flash.mounted()[0], 4)
+
+    assert [entry.number for entry in flash.mounted()[1]] == [1, 4]
+    assert flash.nand.programmed_in(1) == BLOCK_PAGES
+
+
 def test_block_that_fails_is_passed_over_and_keeps_what_it_has() -> None:
     flash = Flash()
     ring, _ = flash.mounted()

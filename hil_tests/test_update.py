@@ -5,6 +5,7 @@ from contextlib import suppress
 import pytest
 
 from firmware_model.hardware.element_state import FirmwareSlot
+from firmware_model.hardware.endurance import Endurance
 from firmware_model.hardware.supply import Torn
 from firmware_model.wire.attempt_log import Event
 from firmware_model.wire.firmware_image import (
@@ -54,6 +55,16 @@ def test_good_image_runs_after_the_update_and_the_drive_is_locked(profile: str) 
     assert bench.host().read(0, 1) == b"kept".ljust(512)
     power_cycle(bench)
     assert running(bench) == ("1.1.0", 2)
+
+
+def test_firmware_of_a_drive_that_is_used_outlives_what_its_flash_keeps() -> None:
+    bench, kept_us = opened(), Endurance().retention_days * 24 * 3600 * 1_000_000
+    updated(bench, image())
+    for _ in range(4):
+        bench.drive.advance(kept_us * 4 // 5)
+        power_cycle(bench)
+
+        assert running(bench) == ("1.1.0", 2)
 
 
 def test_progress_is_told_to_the_last_byte() -> None:

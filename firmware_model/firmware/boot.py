@@ -32,6 +32,7 @@ class Running:
     version: Version = built_in.VERSION
     security_version: int = built_in.SECURITY_VERSION
     parts: Mapping[str, PartClass] = field(default_factory=dict)  # that its manifest names
+    is_tired: bool = False  # the flash it stands in needed much correction
 
 
 def rules_of(board: Board, policy: Policy) -> UpdateRules:
@@ -85,5 +86,10 @@ def _in_slot(
         return None
     header = image.header
     return Running(
-        slot, configured.policy, header.version, header.security_version, configured.parts
+        slot,
+        configured.policy,
+        header.version,
+        header.security_version,
+        configured.parts,
+        slots.is_tired,
     )

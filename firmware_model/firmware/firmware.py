@@ -1,6 +1,7 @@
 """The firmware: boot, who may do what, and the order in which it happens."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from firmware_model.firmware import attempt_log
@@ -111,8 +112,11 @@ class Firmware:
     def _start(self) -> None:
         try:
             self._finish_what_was_cut()
+            self._refresh_keys()
             self._tell_of_fallback()
             self.log.add(Event.BOOT)
+            with suppress(MediumError):  # then it stays where it is
+                self.update.refresh()
         except MediumError as worn:
             self.failures += (f"flash: {worn}",)
 
@@ -123,6 +127,13 @@ class Firmware:
             self._store.wipe(self._element.state.epoch)
         for count in Count:
             self._enforce_limit(count)
+
+    def _refresh_keys(self) -> None:
+        """Write wrapped keys anew while they can be read; where there is no room, they stay."""
+        slots = self._element.state.slots
+        live = {(slot, state.generation) for slot, state in zip(Slot, slots, strict=True)}
+        with suppress(MediumError):
+            self._store.refresh(frozenset(live))
 
     def _tell_of_fallback(self) -> None:
         """Leave evidence when the firmware is not the one that was switched to."""

@@ -6,7 +6,7 @@ filled is marked and passed over, and what stood in it is copied to the next.
 
 from typing import Final
 
-from firmware_model.firmware.medium import WornOut
+from firmware_model.firmware.medium import REFRESH_AT, WornOut
 from firmware_model.firmware.record_ring import SPARE_BLOCKS
 from firmware_model.hardware.cells import ERASED, RECORD_BYTES
 from firmware_model.hardware.element_state import FirmwareSlot
@@ -36,6 +36,7 @@ class FirmwareSlots:
         self.page_bytes = nand.geometry.page_bytes
         self._block_pages = nand.geometry.block_pages
         self._blocks = _blocks_of_one(self._block_pages * self.page_bytes)
+        self.is_tired = False  # what was read last needed much correction
 
     def program(self, slot: FirmwareSlot, offset: int, data: bytes) -> None:
         """Store a piece of an image at an offset, a multiple of the page, after those before it.
@@ -58,12 +59,14 @@ class FirmwareSlots:
         except DecodeError:
             return None
         left = -(-length // self.page_bytes)
+        self.is_tired = False
         parts: list[bytes] = []
         for block in blocks:
             count = min(left, self._block_pages)
             part = self._nand.read(block * self._block_pages, count) if count else b""
             if part is None:
                 return None
+            self.is_tired |= count > 0 and self._nand.corrected >= REFRESH_AT
             parts.append(part)
             left -= count
         return None if left else b"".join(parts)[:length]

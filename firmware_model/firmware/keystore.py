@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Final, Protocol, Self
 
+from firmware_model.firmware.medium import REFRESH_AT
 from firmware_model.firmware.record_ring import SPARE_BLOCKS, RecordRing
 from firmware_model.hardware.element_state import Slot
 from firmware_model.hardware.nand import Nand
@@ -83,6 +84,8 @@ class KeyStore:
         self._epoch = epoch
         self._records: dict[tuple[Slot, int], KeyRecord] = {}
         self._copies: Counter[tuple[Slot, int]] = Counter()  # of each, in the open block
+        self._well: Counter[tuple[Slot, int]] = Counter()  # of each, anywhere, as good as new
+        self._is_tired = False  # the open block: bits of it need much correction, or more
         for entry in self._ring.mount():
             self._take_in(entry.page)
 
@@ -98,9 +101,26 @@ class KeyStore:
     def write(self, record: KeyRecord, keep: frozenset[tuple[Slot, int]]) -> None:
         """Store a record; those not in `keep` may go. Raises WornOut."""
         key = (record.slot, record.generation)
-        self._records = {each: old for each, old in self._records.items() if each in keep}
+        self._keep(keep)
         self._records[key] = record
         self._copies[key] = 0
+        self._complete()
+
+    def refresh(self, keep: frozenset[tuple[Slot, int]]) -> None:
+        """Move the records in `keep` to another block before they can't be read. Raises WornOut."""
+        if all(self._well[key] >= COPIES for key in keep & self._records.keys()):
+            return
+        self._keep(keep)
+        if self._is_tired:
+            self._ring.leave()
+            self._copies.clear()
+        self._complete()
+
+    def _keep(self, keep: frozenset[tuple[Slot, int]]) -> None:
+        self._records = {each: old for each, old in self._records.items() if each in keep}
+
+    def _complete(self) -> None:
+        """Store records until there are two copies of each in the open block."""
         while (lacking := self._lacking()) is not None:
             before = self._ring.open_block
             data = self._records[lacking].encode()
@@ -121,11 +141,16 @@ class KeyStore:
         return next((key for key in self._records if self._copies[key] < COPIES), None)
 
     def _take_in(self, page: int) -> None:
-        record = KeyRecord.decode(self._nand.read(page) or b"")
+        data = self._nand.read(page)
+        is_in_open = self._ring.block_of(page) == self._ring.open_block
+        is_well = data is not None and self._nand.corrected < REFRESH_AT
+        self._is_tired |= is_in_open and not is_well
+        record = KeyRecord.decode(data or b"")
         if record is not None and record.epoch == self._epoch:
             key = (record.slot, record.generation)
             self._records[key] = record
-            self._copies[key] += self._ring.block_of(page) == self._ring.open_block
+            self._copies[key] += is_in_open
+            self._well[key] += is_well
 
 
 class _Area:

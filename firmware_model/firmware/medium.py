@@ -1,4 +1,8 @@
-"""What the medium can't do, however right the command is."""
+"""What the medium can't do, however right the command is, and when it is about to fail."""
+
+from typing import Final
+
+REFRESH_AT: Final = 6  # bits corrected in one codeword: the page moves before more of them flip
 
 
 class MediumError(Exception):

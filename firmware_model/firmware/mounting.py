@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from firmware_model.firmware.block_use import NO_BLOCK
+from firmware_model.firmware.medium import REFRESH_AT
 from firmware_model.firmware.page_map import PAGE_SHIFT, VALID, Entries, PageMap
 from firmware_model.firmware.page_records import FIRST_MAP, PAGE, PageRecords
 from firmware_model.hardware.nand import Nand
@@ -25,6 +26,7 @@ class Mount:
         self.numbers: dict[int, Entries] = {}  # by block: what its pages are
         self.order: dict[int, int] = {}  # of the blocks that were found, by their sequence
         self.lost: dict[int, int] = {}  # by block: the last page whose record is lost
+        self.tired: set[int] = set()  # blocks with a page of the map that should move
         self.bad: list[int] = []
         self.sequence = 0  # of the block begun last
         self.open_block = NO_BLOCK  # that one, which may have room
@@ -91,6 +93,8 @@ class Mount:
         self.map_at[number] = page
         first = number * self._map_entries
         data = self._nand.read(page)
+        if self._nand.corrected >= REFRESH_AT:
+            self.tired.add(page // self._block_pages)
         if data is None:  # what it discarded, nobody knows: what it covers is unreadable
             end = min(first + self._map_entries, self._logical_pages)
             covered = self.map.in_use(first, end)

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from firmware_model.firmware.block_use import NO_BLOCK, BlockUse
-from firmware_model.firmware.medium import Unreadable, WornOut
+from firmware_model.firmware.medium import REFRESH_AT, Unreadable, WornOut
 from firmware_model.firmware.mounting import Mount
 from firmware_model.firmware.page_map import PAGE_SHIFT, VALID, Entries, PageMap
 from firmware_model.firmware.page_records import DATA, FIRST_MAP, MAP, NEWEST, NOTHING, PAGE, RECORD
@@ -36,7 +36,6 @@ from firmware_model.hardware.nand import Nand
 
 FREE_BLOCKS: Final = 3  # kept for collection: one to fill, one for what moves, one that goes bad
 LEVEL_EVERY: Final = 16  # blocks begun between two looks at the wear
-REFRESH_AT: Final = 6  # bits corrected in one codeword: the page moves before more of them flip
 _NONE: Final = np.zeros(0, np.int64)
 
 
@@ -68,11 +67,11 @@ class Translation:
         self._epoch = epoch
         self._map_entries = nand.geometry.page_bytes // 8
         self._nothing = bytes(nand.geometry.page_bytes)  # in place of a page that holds none
-        self._tired: set[int] = set()  # blocks whose bits need much correction
         self._records = np.zeros(self._block_pages, RECORD)  # of the pages programmed next
         found = Mount(nand, first_block, block_count, logical_pages, epoch)
         self._map, self._map_at, self._numbers = found.map, found.map_at, found.numbers
         self._order, self._lost = found.order, found.lost
+        self._tired = found.tired  # blocks whose bits need much correction
         self._sequence = found.sequence  # of the block begun last
         self._open = found.open_block  # the block that is being filled
         self._before, self._torn = found.before, found.torn  # what the next record tells of others

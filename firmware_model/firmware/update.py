@@ -92,6 +92,18 @@ class FirmwareUpdate:
         begun = arriving or self._begin(piece)
         return self._store(begun, piece) if isinstance(begun, _Arriving) else begun
 
+    def refresh(self) -> None:
+        """Put the running image into the other slot before flash forgets it. Raises WornOut."""
+        slot = self._running.slot
+        if not self._running.is_tired or slot is None:
+            return
+        image = self._slots.read(slot)
+        if image is not None:
+            other = next(each for each in SLOTS if each is not slot)
+            self._slots.program(other, 0, image)
+            self._finish(other)
+            self.is_deferred = False  # what runs is the same
+
     def _begin(self, piece: bytes) -> _Arriving | Sense:
         slot = self._spare_slot()
         if slot is None:

@@ -146,7 +146,7 @@ class FileCells:
         """Read all tables and at most so much of the data, and refuse what was changed in them."""
         for block in self._states:
             count = self.page_count(block)
-            if data_bytes > 0:
+            if count and data_bytes > 0:
                 self.data(block, 0, count)
             data_bytes -= count * self._geometry.page_bytes
 
