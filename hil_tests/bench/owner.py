@@ -249,5 +249,9 @@ def note_secrets(bench: Bench) -> None:
     for number, slot in enumerate(state.slots):
         if slot.live is not None:
             secrets[f"slot secret {number} {slot.live[:4].hex()}"] = slot.live
+        if slot.spare is not None:
+            secrets[f"slot secret {number} {slot.spare[:4].hex()}"] = slot.spare
+    if state.stretch_salt is not None:
+        bench.memory.salts.add(state.stretch_salt)
     if state.refund_key is not None:
         secrets[f"refund key {state.refund_key[:4].hex()}"] = state.refund_key
