@@ -50,6 +50,8 @@ def test_no_second_cut_during_recovery_breaks_a_promise(name: str) -> None:
     ("defect", "name", "broken"),
     [
         ("counter-after-check", "unlock-wrong", "try-is-spent-before-pin-is-looked-at"),
+        ("refund-before-spend", "unlock-wrong", "tries-survive-power"),
+        ("attempt-logged-afterwards", "unlock-wrong", "attempts-leave-evidence"),
         ("pin-change-not-atomic", "change-pin", "pin-change-is-atomic"),
         ("wipe-order-key-last", "erase", "right-pin-opens"),
         ("answered-write-lost", "write-pages", "answered-data-survives"),
