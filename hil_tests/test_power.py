@@ -72,6 +72,23 @@ def test_every_step_is_cut_and_what_touches_flash_is_torn_too() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("passes", "names", "missed"),
+    [
+        ("", ("erase key block",), ""),
+        ("", (), "durable step"),
+        ("program moved data", ("program data",), "program moved data"),
+        ("program moved data", ("program moved data",), ""),
+    ],
+)
+def test_scenario_without_what_it_is_about_has_not_held(
+    passes: str, names: tuple[str, ...], missed: str
+) -> None:
+    scenario = CutScenario("one", "", "lock", "lock", passes=passes)
+
+    assert Swept(scenario, names, 0, 0, 0, ()).missed == missed
+
+
 def test_second_cut_of_an_action_falls_into_the_start_after_the_first() -> None:
     bench = Target("model:native").bench()
     bench.run_all(parse_steps("set_pin-user-0,unlock-user-0"))
