@@ -67,7 +67,7 @@ def power_sweep(target: str, names: tuple[str, ...], depth: str, jobs: int, as_j
     """Cut power at every durable step of every scenario, once and twice.
 
     Cuts fall before each step and inside each that programs or erases flash. Exits 1 when a
-    property failed, and prints what replays it.
+    property failed, and prints what replays it; or when a scenario had nothing to cut.
     """
     from hil_tests.power import scenarios
     from hil_tests.runs import Target
@@ -97,7 +97,7 @@ def power_sweep(target: str, names: tuple[str, ...], depth: str, jobs: int, as_j
         click.echo(_summary(results))
         for violation in found:
             click.echo(f"\n{violation.property}: {violation.said}\n  {violation.replay_id}")
-    if found:
+    if found or any(result.missed for result in results):
         sys.exit(1)
 
 

@@ -108,7 +108,7 @@ def _outcome(
     seen, expected = steps[begin:], [_seen(step) for step in normal]
     if [_seen(step) for step in seen] == expected:
         verdict = Verdict.TOLERATED
-    elif any(_tells(step, clean) for step, clean in zip(seen, normal, strict=True)):
+    elif _refuses(seen[0], normal[0]) or any(map(_tells, seen)):
         verdict = Verdict.DETECTED
     else:
         verdict = Verdict.FAIL_SAFE
@@ -120,7 +120,11 @@ def _seen(step: Step) -> tuple[object, ...]:
     return step.outcome, step.detail, step.state, step.tries, step.mismatches
 
 
-def _tells(step: Step, clean: Step) -> bool:
-    """Tell whether a drive says of itself that something is wrong."""
-    is_refused = step.outcome is Outcome.REFUSED and step.detail != clean.detail
-    return step.state == "failed" or is_refused
+def _refuses(step: Step, clean: Step) -> bool:
+    """Tell whether the disturbed command itself is refused, or for another reason."""
+    return step.outcome is Outcome.REFUSED and step.detail != clean.detail
+
+
+def _tells(step: Step) -> bool:
+    """Tell whether a drive says of itself that something is wrong; being locked does not."""
+    return step.state == "failed" or step.tells_fault

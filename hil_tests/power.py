@@ -42,9 +42,10 @@ class Swept:
 
     @property
     def missed(self) -> str:
-        """The step that the scenario is about, if the action went without it."""
-        wanted = self.scenario.passes
-        return "" if not wanted or wanted in self.step_names else wanted
+        """The step that the scenario is about, if the action went without it, or without any."""
+        wanted = self.scenario.passes or "durable step"
+        is_there = wanted in self.step_names if self.scenario.passes else bool(self.step_names)
+        return "" if is_there else wanted
 
 
 def cuts_of(step_names: Sequence[str]) -> Iterator[Cut]:
@@ -60,22 +61,28 @@ def scenarios(facts: Facts) -> Iterator[CutScenario]:
     """Give every scenario that a drive with these features can go through."""
     limit = facts.limits.get("user", 10)
     closed = join(LOST, RESTART)
+    guessed = join(LOST, "unlock-user-1", RESTART)  # so that a try can come back
     opened = join(closed, "unlock-user-0")
     last = join(LOST, times(limit - 1, "unlock-user-1"), RESTART)
     # What a cut left weak reads once more, and is gone after the next power-up.
     opens = f"unlock-user-0,read-0-8,{RESTART},unlock-user-0,read-0-8"
     anew = join(opens, "set_pin-user-0", opens, "unlock-user-1,unlock-user-0")
     changed = "unlock-user-0,lock,unlock-user-1,lock,unlock-user-0,read-0-8"
+    can_dump = Capability.DUMP_FLASH in facts.capabilities
+    remnants = "open_remnants" if can_dump else ""
     yield CutScenario("provision", "", "set_pin-user-0", join(anew, "write-0-0-8,read-0-8"))
-    yield CutScenario("unlock-right", closed, "unlock-user-0", opens)
+    told = "evidence" if "log" in facts.features else ""
+    yield CutScenario("unlock-right", guessed, "unlock-user-0", join(told, opens))
     # A cut may leave a try unspent, but then nobody may have seen whether the PIN was right.
-    alike = join(LOST, "compare_cuts-user-1-0", RESTART)
-    yield CutScenario("unlock-wrong", alike, "unlock-user-1", opens)
+    alike = join(LOST, "compare_cuts-user-1-0,unlock-user-1", RESTART)
+    yield CutScenario("unlock-wrong", alike, "unlock-user-1", join(told, opens))
     yield CutScenario("last-right", last, "unlock-user-0", anew)
     yield CutScenario("last-wrong", last, "unlock-user-1", anew)
-    yield CutScenario("change-pin", opened, "set_pin-user-1", join(changed, RESTART, changed))
+    yield CutScenario(
+        "change-pin", opened, "set_pin-user-1", join(changed, remnants, RESTART, changed)
+    )
     yield CutScenario("lock", opened, "lock", opens)
-    yield CutScenario("start", closed, RESTART, opens)
+    yield CutScenario("start", guessed, RESTART, opens)
     yield CutScenario("first-read", opened, "read-0-8", opens)
     reads = join(
         "unlock-user-0,read-0-40,write-0-60-8,read-0-40", RESTART, "unlock-user-0,read-0-40"
@@ -109,8 +116,8 @@ def scenarios(facts: Facts) -> Iterator[CutScenario]:
         yield CutScenario("read-only", opened, "set_read_only-on", join(opens, "write-0-9-1"))
     if "recovery" in facts.features:
         given = join(STORED, "make_recovery", RESTART)
-        after = "unlock-user-0,lock,unlock-user-2,lock,recover-1-3,read-0-8"
-        after = join(after, RESTART, "unlock-user-3,read-0-8")
+        after = "unlock-user-0,lock,unlock-user-2,lock,recover-0-3,lock,recover-1-3,read-0-8"
+        after = join(after, remnants, RESTART, "unlock-user-3,read-0-8")
         yield CutScenario("make-recovery", opened, "make_recovery", join("lock", opens))
         yield CutScenario("recover", given, "recover-0-2", after)
         yield CutScenario("recover-wrong", given, "recover-3-2", after)

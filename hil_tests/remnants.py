@@ -5,8 +5,10 @@ What content, PINs and bare keys look like is the business of `content.py`; this
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -61,6 +63,44 @@ def pages_in(nand: Nand, policy: Policy) -> Iterator[DumpPage]:
         yield DumpPage(page, area, nand.is_bad(block), data, spare)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Parts of a dump in an order in which something may go on from one to the next."""
+
+    name: str
+    parts: list[bytes]
+
+    def joined(self) -> bytes:
+        """Return all parts as one."""
+        return b"".join(self.parts)
+
+    def ends(self) -> list[int]:
+        """Return where each part ends."""
+        return list(accumulate(map(len, self.parts)))
+
+
+def readings(pages: Sequence[DumpPage]) -> Iterator[Reading]:
+    """Give the orders of pages: as they stand, and as their records count them."""
+    yield Reading("page after page", [page.data for page in pages])
+    yield Reading("spare area after spare area", [page.spare for page in pages])
+    with_spare = [part for page in pages for part in (page.data, page.spare)]
+    yield Reading("pages with their spare areas", with_spare)
+    for area in sorted({page.area for page in pages}):
+        own = sorted((page for page in pages if page.area == area), key=_place)
+        yield Reading(f"the {area} in its own order", [page.data for page in own])
+
+
+def _place(page: DumpPage) -> tuple[int, int]:
+    """Return where a page stands by its record: its LBA, or its place in a ring of records."""
+    place = page.spare[5:9] if page.area == "data" else page.spare[1:9]
+    return int.from_bytes(place, "big"), page.number
+
+
+def crosses(ends: Sequence[int], at: int, length: int) -> bool:
+    """Tell whether something of a length stands across the end of a part."""
+    return bisect_right(ends, at) != bisect_right(ends, at + length - 1)
+
+
 def key_records(data: bytes) -> Iterator[tuple[int, KeyRecord]]:
     """Give every whole wrapped key that stands in bytes, at any offset, behind that offset."""
     at = data.find(KeyRecord.MAGIC)
@@ -71,12 +111,22 @@ def key_records(data: bytes) -> Iterator[tuple[int, KeyRecord]]:
         at = data.find(KeyRecord.MAGIC, at + 1)
 
 
-def records_in(pages: Iterable[DumpPage], serial_flash: bytes) -> list[KeyRecord]:
+def records_in(pages: Sequence[DumpPage], serial_flash: bytes) -> list[KeyRecord]:
     """Return the different wrapped keys of a dump, wherever they stand."""
     found: dict[KeyRecord, None] = {}
     for place in (*(part for page in pages for part in (page.data, page.spare)), serial_flash):
         found.update((record, None) for _, record in key_records(place))
+    found.update((record, None) for _, record in _split_records(pages))
     return list(found)
+
+
+def _split_records(pages: Sequence[DumpPage]) -> Iterator[tuple[str, KeyRecord]]:
+    """Give every wrapped key that stands across the end of a page, behind the reading's name."""
+    for reading in readings(pages):
+        ends = reading.ends()
+        for at, record in key_records(reading.joined()):
+            if crosses(ends, at, len(record.encode())):
+                yield reading.name, record
 
 
 def stray_keys(pages: Sequence[DumpPage], serial_flash: bytes) -> list[str]:
@@ -94,6 +144,7 @@ def stray_keys(pages: Sequence[DumpPage], serial_flash: bytes) -> list[str]:
     for place, data in places:
         found += [f"record of {record.slot.name} in {place}" for _, record in key_records(data)]
         found += [f"{name} in {place}" for value, name in wrapped.items() if value in data]
+    found += [f"record of {r.slot.name} across {name}" for name, r in _split_records(pages)]
     return found
 
 

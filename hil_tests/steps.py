@@ -78,6 +78,7 @@ class Step:
     state_before: str | None = None  # as the drive last told it
     outcome: Outcome = Outcome.OK
     detail: str = ""  # the refusal or fault, in a line
+    tells_fault: bool = False  # the refusal says that something in the drive is broken
     tries_told: int | None = None  # what a wrong-PIN answer said
     state: str | None = None  # None: not asked
     tries: Mapping[str, int] | None = None

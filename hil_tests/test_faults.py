@@ -206,6 +206,12 @@ def test_plan_that_changes_nothing_is_tolerated_and_one_that_stops_the_drive_det
     assert tried["flip_log-30"] is tried["fail_keys-1"] is Verdict.UNMET  # nobody looked there
 
 
+def test_drive_that_is_locked_afterwards_has_not_told_of_the_fault() -> None:
+    pulled = campaign("model:native", "usb", "read").outcomes()
+
+    assert pulled[Verdict.FAIL_SAFE] == pulled.total()
+
+
 def test_block_that_is_to_fail_next_is_the_next_one_there_is_and_no_more_of_them() -> None:
     part = Target("model:native").bench().drive.board.nand
     part.fail_next(300, 301, 302, count=2)

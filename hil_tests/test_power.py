@@ -50,6 +50,8 @@ def test_no_second_cut_during_recovery_breaks_a_promise(name: str) -> None:
     ("defect", "name", "broken"),
     [
         ("counter-after-check", "unlock-wrong", "try-is-spent-before-pin-is-looked-at"),
+        ("refund-before-spend", "unlock-wrong", "tries-survive-power"),
+        ("attempt-logged-afterwards", "unlock-wrong", "attempts-leave-evidence"),
         ("pin-change-not-atomic", "change-pin", "pin-change-is-atomic"),
         ("wipe-order-key-last", "erase", "right-pin-opens"),
         ("answered-write-lost", "write-pages", "answered-data-survives"),
@@ -68,6 +70,23 @@ def test_every_step_is_cut_and_what_touches_flash_is_torn_too() -> None:
     assert [*map(str, cuts_of(names))] == [
         *("@1", "@1.half", "@1.weak", "@2", "@3", "@3.half", "@3.weak", "@4")
     ]
+
+
+@pytest.mark.parametrize(
+    ("passes", "names", "missed"),
+    [
+        ("", ("erase key block",), ""),
+        ("", (), "durable step"),
+        ("program moved data", ("program data",), "program moved data"),
+        ("program moved data", ("program moved data",), ""),
+    ],
+)
+def test_scenario_without_what_it_is_about_has_not_held(
+    passes: str, names: tuple[str, ...], missed: str
+) -> None:
+    scenario = CutScenario("one", "", "lock", "lock", passes=passes)
+
+    assert Swept(scenario, names, 0, 0, 0, ()).missed == missed
 
 
 def test_second_cut_of_an_action_falls_into_the_start_after_the_first() -> None:

@@ -67,6 +67,14 @@ def test_records_of_pages_spare_areas_and_serial_flash_are_all_found_once() -> N
     assert records_in([], ADMIN.encode()) == [ADMIN]
 
 
+def test_record_across_the_end_of_a_page_is_found_and_astray() -> None:
+    encoded = USER.encode()
+    pages = [page(9, b"x" + encoded[:50]), page(10, encoded[50:])]
+
+    assert records_in(pages, b"") == [USER]
+    assert "record of USER across page after page" in stray_keys(pages, b"")
+
+
 def test_wrapped_key_in_its_own_area_is_no_stray_even_in_a_retired_block() -> None:
     pages = [page(0, USER.encode()), page(64, ADMIN.encode(), is_retired=True)]
 

@@ -22,6 +22,7 @@ from hil_tests.element_model import (
     Attempt,
     Change,
     DestroyAll,
+    Extend,
     Model,
     Refund,
     SetReadOnly,
@@ -121,6 +122,19 @@ def test_proof_of_an_older_attempt_is_refused(used: Used) -> None:
     assert not bench.element.settle(Count.USER, old)
     assert bench.element.answer_with_proof(Slot.USER, PIN[Slot.USER], old) is None
     assert differences(bench.element, model) == []
+
+
+def test_proof_of_before_the_last_record_answers_no_guess_after_a_restart(used: Used) -> None:
+    bench, model = used
+    model = do(bench.element, model, Attempt(Slot.USER, PIN[Slot.USER]))
+    recorded = model.proof(bench.element)
+    assert bench.element.settle(Count.USER, recorded)
+    do(bench.element, model, Extend())
+
+    bench.restart()
+    bench.element.challenge()
+
+    assert bench.element.answer_with_proof(Slot.USER, WRONG, recorded) is None
 
 
 @pytest.mark.parametrize("key", [b"", bytes(32)])

@@ -38,6 +38,33 @@ class CheckFirst(SpendFirst):
         return is_right
 
 
+class RefillsFirst(SpendFirst):
+    """Gives all tries back when an attempt begins, and then takes those that were used up."""
+
+    def attempt(self, cells: ElementCells, request: AttemptRequest) -> Answers | None:
+        state, count = cells.state, count_of(request.slot)
+        if not state.tries[count]:
+            return None
+        cells.commit("refill tries", state.with_tries(count, state.limits[count]))
+        spent = state.with_tries(count, state.tries[count] - 1)
+        spent = replace(spent, attempt_number=state.attempt_number + 1)
+        cells.commit("spend tries", spent.logged(request.event, request.head))
+        return cells.answers(request)
+
+
+class LogsAfterwards(SpendFirst):
+    """Takes the try in one step, and a record of it into the count in the next."""
+
+    def attempt(self, cells: ElementCells, request: AttemptRequest) -> Answers | None:
+        state, count = cells.state, count_of(request.slot)
+        if not state.tries[count]:
+            return None
+        spent = state.with_tries(count, state.tries[count] - 1)
+        cells.commit("spend try", replace(spent, attempt_number=state.attempt_number + 1))
+        cells.commit("log attempt", cells.state.logged(request.event, request.head))
+        return cells.answers(request)
+
+
 class CountsInMemory(SpendFirst):
     """Counts in memory: a power cycle gives every try back."""
 
@@ -174,6 +201,20 @@ DEFECTS: Final = (
         "iStorage diskGenie; J. Domburg, spritesmods.com, about 2010",
         {"counter": CheckFirst},
         "try-is-spent-before-pin-is-looked-at",
+    ),
+    Defect(
+        "refund-before-spend",
+        "Each attempt begins by giving all tries back: power off right then, and they are.",
+        "a corollary of counter-after-check under power cut",
+        {"counter": RefillsFirst},
+        "tries-survive-power",
+    ),
+    Defect(
+        "attempt-logged-afterwards",
+        "Power off between the try and its record leaves an attempt that nobody hears of.",
+        "a corollary of no-attempt-evidence under power cut",
+        {"counter": LogsAfterwards},
+        "attempts-leave-evidence",
     ),
     Defect(
         "retry-counter-resets-on-power-cut",

@@ -84,8 +84,13 @@ class ElementCells:
         return hmac.digest(secret, stretched_pin, "sha256")
 
     def challenge(self) -> bytes:
-        """Return what a proof is over: the number of the last attempt, 8 bytes."""
-        return self.state.attempt_number.to_bytes(8, "big")
+        """Return what a proof is over, 16 bytes: the numbers of the last attempt and record.
+
+        So a proof that somebody recorded answers no more guesses once anything was logged, as the
+        unlock that it belongs to is.
+        """
+        state = self.state
+        return state.attempt_number.to_bytes(8, "big") + state.log_count.to_bytes(8, "big")
 
     def proof_is_right(self, proof: bytes) -> bool:
         """Tell whether `proof` is HMAC(refund key, challenge)."""

@@ -19,6 +19,7 @@ from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.firmware.parts import ERRORS_OF_CODE
 from firmware_model.hardware.faults import ElementLine
 from firmware_model.wire.native import Status
+from firmware_model.wire.sense import SenseKey
 from hil_tests.actions import Action
 from hil_tests.bench.cable import Cable
 from hil_tests.bench.comparison import COUNTS, compare
@@ -36,12 +37,14 @@ from host_driver.errors import (
     Disconnected,
     DriveError,
     NotSupported,
+    SelfTestFailed,
     WrongPin,
 )
 from host_driver.known_drives import IdentityCheck, KnownDrives, default_path
 from host_driver.trace import Recorded
 from host_driver.transport import CommandTransport
 
+BROKEN: Final = (SenseKey.MEDIUM_ERROR, SenseKey.HARDWARE_ERROR)
 ZERO: Final = -1  # in place of a content's number: a block of zeros, as one that was trimmed
 DEFAULT_LIMIT: Final = 10  # for a drive that tells none: the oracle has to count from something
 AUTO_LOCK_MARGIN_S: Final = 60  # commands take model time too: closer to the limit, all is allowed
@@ -266,6 +269,8 @@ class Bench:
             step.outcome, step.detail = Outcome.NOT_SUPPORTED, str(refused)
         except CommandRefused as refused:
             step.outcome, step.detail = Outcome.REFUSED, str(refused)
+            is_broken = refused.sense is not None and refused.sense.key in BROKEN
+            step.tells_fault = is_broken or isinstance(refused, SelfTestFailed)
         except DriveError as fault:
             step.outcome, step.detail = Outcome.FAULT, f"{type(fault).__name__}: {fault}"
             self.reconnect()

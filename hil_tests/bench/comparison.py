@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -114,11 +114,25 @@ def _look(bench: Bench, step: Step) -> None:
         step.mismatches.append(Mismatch("tries", expected, _spelled(tries)))
     elif step.tries_told is not None and step.state in ("locked", "unlocked", "blocked"):
         _compare_told(step)
+    _note_spent(bench, step, tries)
+
+
+def _note_spent(bench: Bench, step: Step, tries: Mapping[str, int]) -> None:
+    """Count a cut attempt that cost a try: it happened, and has to be in the log."""
+    if step.outcome is Outcome.CUT and step.verb in ("unlock", "recover"):
+        count = _count_of(step)
+        is_spent = all(tries[count] < world.tries[count] for world in step.before)
+        bench.memory.attempts.least += is_spent
+
+
+def _count_of(step: Step) -> str:
+    """Return which count an attempt is taken from."""
+    return "recovery" if step.verb == "recover" else str(step.action.args[0])
 
 
 def _compare_told(step: Step) -> None:
     """A wrong-PIN answer says how many tries are left; it must be what the status says."""
-    count = "recovery" if step.verb == "recover" else str(step.action.args[0])
+    count = _count_of(step)
     if step.tries is not None and step.tries_told != step.tries[count]:
         expected = (f"{step.tries[count]} told",)
         step.mismatches.append(Mismatch("tries", expected, f"{step.tries_told} told"))

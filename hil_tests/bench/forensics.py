@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Final
 
 from firmware_model.firmware import crypto
+from firmware_model.firmware.keys import SALT_BYTES
 from firmware_model.firmware.keystore import KeyRecord
 from firmware_model.firmware.layout import Layout
 from firmware_model.firmware.parts import Parts, make_parts
@@ -41,14 +43,14 @@ def open_remnants(bench: Bench, step: Step) -> None:
     """
     owner.note_secrets(bench)
     sources = [each for each in (bench.drive.board, bench.memory.noted_flash) if each is not None]
-    records = {each: None for source in sources for each in _records(bench, source)}
+    records = _all_records(bench)
     state = _element_memory(bench.drive.board)
     if not records and any(slot.live for slot in state.slots):
         step.seen["undone"] = "no wrapped key was found in the flash"
     serial_flash = b"".join(map(_serial_flash, sources))
     keys = [key for name, key in bench.memory.secrets.items() if name.startswith("MEK")]
     pins = [*sorted(bench.memory.pins - set(IMPOSSIBLE_PINS)), BLANK_PIN]
-    for record, pin, name in _openings(bench, list(records), pins, state, serial_flash, keys):
+    for record, pin, name in _openings(bench, records, pins, state, serial_flash, keys):
         own = _is_live(record, state) and name == _secret_name(record.slot)
         if own and any(_is_pin_of(world, record.slot, pin) for world in bench.worlds):
             continue
@@ -57,8 +59,37 @@ def open_remnants(bench: Bench, step: Step) -> None:
         step.seen.setdefault(kind, []).append(f"{told}, with PIN {pin!r} and {name}")
 
 
+def derived_secrets(bench: Bench) -> dict[str, bytes]:
+    """Return by name what leads from a PIN to the media key, and belongs into no memory.
+
+    That is each stretched PIN, and the answer and the KEK of each wrapped key of all dumps.
+    """
+    memory, parts = bench.memory, make_parts({**REFERENCE, **bench.drive.parts})
+    records = _all_records(bench)
+    keys = [key for name, key in memory.secrets.items() if name.startswith("MEK")]
+    found: dict[str, bytes] = {}
+    for salt, pin in product(sorted(memory.salts), sorted(memory.pins - set(IMPOSSIBLE_PINS))):
+        stretched = parts.stretching.stretch(pin.encode(), salt, bench.drive.policy.kdf_iterations)
+        found[f"PIN {pin} stretched with {salt[:4].hex()}"] = stretched
+        for record in records:
+            slot = f"slot secret {record.slot:d} "
+            for secret in (each for name, each in memory.secrets.items() if name.startswith(slot)):
+                answer = crypto.hmac_sha256(secret, stretched)
+                kek = parts.derivation.kek(answer, stretched, record.salt, record.slot)
+                if _opens(parts, record, kek, keys):
+                    told = f"{record.slot.name} {record.generation} of epoch {record.epoch}"
+                    found |= {f"answer of {told}": answer, f"KEK of {told}": kek}
+    return {name: secret for name, secret in found.items() if len(secret) >= SALT_BYTES}
+
+
+def _all_records(bench: Bench) -> list[KeyRecord]:
+    """Return the different wrapped keys of all dumps."""
+    sources = [each for each in (bench.drive.board, bench.memory.noted_flash) if each is not None]
+    return list({each: None for source in sources for each in _records(bench, source)})
+
+
 def _records(bench: Bench, source: Board | FlashImage) -> list[KeyRecord]:
-    return records_in(pages_of(source, bench.drive.policy), _serial_flash(source))
+    return records_in([*pages_of(source, bench.drive.policy)], _serial_flash(source))
 
 
 def _serial_flash(source: Board | FlashImage) -> bytes:
@@ -90,15 +121,13 @@ def _openings(
             for name, secret in secrets.items():
                 answer = crypto.hmac_sha256(secret, stretched)
                 for record in records:
-                    if _opens(parts, record, answer, stretched, keys):
+                    kek = parts.derivation.kek(answer, stretched, record.salt, record.slot)
+                    if _opens(parts, record, kek, keys):
                         yield record, pin, name
 
 
-def _opens(
-    parts: Parts, record: KeyRecord, answer: bytes, stretched: bytes, keys: list[bytes]
-) -> bool:
+def _opens(parts: Parts, record: KeyRecord, kek: bytes, keys: list[bytes]) -> bool:
     """Tell whether a KEK opens a wrapped key, as the drive sees it or as the examiner does."""
-    kek = parts.derivation.kek(answer, stretched, record.salt, record.slot)
     try:
         unwrapped = parts.wrapping.unwrap(kek, record.wrapped)
     except crypto.InvalidUnwrap:

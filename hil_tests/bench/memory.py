@@ -26,6 +26,7 @@ class Memory:
     numbers: dict[bytes, int] = field(default_factory=dict)  # content of a block -> its number
     erased_numbers: set[int] = field(default_factory=set)  # written before the last erase only
     secrets: dict[str, bytes] = field(default_factory=dict)  # keys that were seen, by what they are
+    salts: set[bytes] = field(default_factory=set)  # of the stretching of PINs
     pins: set[str] = field(default_factory=set)  # that were entered or set
     recovery: tuple[str, ...] = ()
     used_recovery: str | None = None
@@ -51,6 +52,7 @@ class Memory:
             numbers=self.numbers.copy(),
             erased_numbers=self.erased_numbers.copy(),
             secrets=self.secrets.copy(),
+            salts=self.salts.copy(),
             pins=self.pins.copy(),
             recorded=self.recorded.copy(),
             losable=self.losable.copy(),

@@ -5,6 +5,8 @@ Each function is a verb of `hil_tests.actions`: it says what the oracle is to ex
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from firmware_model.wire.function import BusEvent
@@ -12,7 +14,7 @@ from firmware_model.wire.recovery_pin import recovery_pin
 from hil_tests.actions import IMPOSSIBLE_PINS, LBA_TABLE, PIN_TABLE, WEAK_PINS
 from hil_tests.bench.bench import AUTO_LOCK_MARGIN_S, ZERO, Bench
 from hil_tests.steps import MAY_LOCK, Step
-from host_driver.errors import CommandRefused
+from host_driver.errors import CommandRefused, WrongPin
 
 PAGE_BLOCKS: Final = 8
 SCATTER: Final = 37  # pages from one write to the next
@@ -43,13 +45,23 @@ def unlock(bench: Bench, step: Step, role: str, pin: int) -> None:
     bench.expect("unlock", role, entered)
     bench.memory.pins.add(text)
     step.seen["after_change"] = bench.memory.changed_pin
-    attempts = bench.memory.attempts
-    if entered is not None:
-        attempts.most += 1
-    bench.host().unlock(text, role)
-    attempts.least += 1
+    with _attempt(bench, entered is not None):
+        bench.host().unlock(text, role)
     bench.memory.idle_s = 0
     note_secrets(bench)
+
+
+@contextmanager
+def _attempt(bench: Bench, is_looked_at: bool) -> Iterator[None]:
+    """Count an attempt: it happened for sure where there is a verdict on the PIN."""
+    attempts = bench.memory.attempts
+    attempts.most += is_looked_at
+    try:
+        yield
+    except WrongPin:
+        attempts.least += 1
+        raise
+    attempts.least += 1
 
 
 def lock(bench: Bench, step: Step) -> None:
@@ -146,10 +158,8 @@ def recover(bench: Bench, step: Step, number: int, new_pin: int) -> None:
         "recover", "recovery", None if number == 4 else entered, accepted(PIN_TABLE[new_pin])
     )
     bench.memory.pins.update((entered, PIN_TABLE[new_pin]))
-    if number != 4:
-        bench.memory.attempts.most += 1
-    bench.host().recover(entered, PIN_TABLE[new_pin])
-    bench.memory.attempts.least += 1
+    with _attempt(bench, number != 4):
+        bench.host().recover(entered, PIN_TABLE[new_pin])
     bench.memory.used_recovery = entered
     bench.memory.idle_s = 0
     bench.memory.changed_pin = True
@@ -249,5 +259,9 @@ def note_secrets(bench: Bench) -> None:
     for number, slot in enumerate(state.slots):
         if slot.live is not None:
             secrets[f"slot secret {number} {slot.live[:4].hex()}"] = slot.live
+        if slot.spare is not None:
+            secrets[f"slot secret {number} {slot.spare[:4].hex()}"] = slot.spare
+    if state.stretch_salt is not None:
+        bench.memory.salts.add(state.stretch_salt)
     if state.refund_key is not None:
         secrets[f"refund key {state.refund_key[:4].hex()}"] = state.refund_key

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from firmware_model.emulated_drive import EmulatedDrive
@@ -12,10 +13,18 @@ from firmware_model.wire.usb import DescriptorType
 from hil_tests.actions import IMPOSSIBLE_PINS, PINS
 from hil_tests.bench import owner
 from hil_tests.bench.bench import Bench, forked
+from hil_tests.bench.forensics import derived_secrets
 from hil_tests.content import BLOCK_BYTES, ContentIndex, find_needles, pin_needles
 from hil_tests.entropy_map import map_of
 from hil_tests.oracle import World
-from hil_tests.remnants import DumpPage, pages_of, repeated_ciphertext, stray_keys
+from hil_tests.remnants import (
+    DumpPage,
+    crosses,
+    pages_of,
+    readings,
+    repeated_ciphertext,
+    stray_keys,
+)
 from hil_tests.steps import Step
 from host_driver.attempt_log import attempts
 from host_driver.errors import CommandRefused, DriveError
@@ -33,7 +42,8 @@ def search_flash(bench: Bench, step: Step) -> None:
     found = content_in(pages, serial_flash, b"".join(bench.memory.numbers))
     if found:
         step.seen["content_in_flash"] = found
-    secrets = secrets_in(bench, dumped(pages, serial_flash))
+    needles = needles_of(bench)
+    secrets = secrets_in(needles, dumped(pages, serial_flash)) + split_secrets_in(needles, pages)
     if secrets:
         step.seen["secret_in_flash"] = secrets
     strays = stray_keys(pages, serial_flash)
@@ -67,14 +77,32 @@ def content_in(pages: Iterable[DumpPage], serial_flash: bytes, content: bytes) -
     return list(dict.fromkeys(names[bisect_right(ends, at)] for at, _ in hits))
 
 
-def secrets_in(bench: Bench, places: Iterator[tuple[str, bytes]]) -> list[str]:
-    """Return which PINs and keys stand where."""
+def needles_of(bench: Bench) -> dict[str, bytes]:
+    """Return every PIN and key that a run has seen, in every usual form, by name."""
     needles: dict[str, bytes] = {}
-    for name, key in bench.memory.secrets.items():
+    for name, key in (bench.memory.secrets | derived_secrets(bench)).items():
         needles |= {name + form: needle for form, needle in key_needles(key).items()}
     for pin in bench.memory.pins - set(IMPOSSIBLE_PINS):
         needles |= {f"PIN {pin} as {form}": needle for form, needle in pin_needles(pin).items()}
+    return needles
+
+
+def secrets_in(needles: Mapping[str, bytes], places: Iterator[tuple[str, bytes]]) -> list[str]:
+    """Return which PINs and keys stand where."""
     return [f"{name} in {place}" for place, data in places for name in find_needles(data, needles)]
+
+
+def split_secrets_in(needles: Mapping[str, bytes], pages: Sequence[DumpPage]) -> list[str]:
+    """Return which PINs and keys stand across the ends of pages, in whatever order."""
+    found = []
+    for reading in readings(pages):
+        data, ends = reading.joined(), reading.ends()
+        for name in find_needles(data, needles):
+            needle = needles[name]
+            places = (match.start() for match in re.finditer(re.escape(needle), data))
+            if any(crosses(ends, at, len(needle)) for at in places):
+                found.append(f"{name} across {reading.name}")
+    return found
 
 
 def key_needles(key: bytes) -> dict[str, bytes]:
@@ -92,7 +120,8 @@ def search_bus(bench: Bench, step: Step) -> None:
     """Search all that crossed the bus in this run for PINs and keys."""
     owner.note_secrets(bench)
     payloads = bench.recorder.payloads
-    secrets = secrets_in(bench, ((f"payload {i}", data) for i, data in enumerate(payloads)))
+    needles = needles_of(bench)
+    secrets = secrets_in(needles, ((f"payload {i}", data) for i, data in enumerate(payloads)))
     given = set(bench.memory.recovery)  # shown by the drive, once, inside a sealed answer
     if secrets:
         step.seen["secret_on_bus"] = secrets[: 8 + len(given)]

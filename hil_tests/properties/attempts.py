@@ -81,7 +81,8 @@ def _power_scenarios(facts: Facts) -> Iterator[str]:
         yield join(LOST, f"unlock-user-1,unlock-user-1,{event},unlock-user-1,{event}")
     if Capability.CUT_POWER in facts.capabilities:
         for cut in CUTS:
-            yield join(LOST, f"unlock-user-1@{cut},unlock-user-1@{cut},unlock-user-0")
+            spent = f"unlock-user-1,unlock-user-1@{cut},unlock-user-1@{cut}"
+            yield join(LOST, spent, "unlock-user-0")
 
 
 def _limit_scenarios(facts: Facts) -> Iterator[str]:

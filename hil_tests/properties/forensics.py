@@ -23,7 +23,8 @@ def _change_scenarios(facts: Facts) -> Iterator[str]:
         yield join(STORED, "make_recovery,note_flash,lock,recover-0-2,make_recovery,open_remnants")
     if Capability.CUT_POWER in facts.capabilities:
         for cut in CUTS:
-            yield join(STORED, f"note_flash,set_pin-user-1@{cut},open_remnants")
+            # It takes a right PIN to know which of both it is.
+            yield join(STORED, f"note_flash,set_pin-user-1@{cut},unlock-user-1,open_remnants")
 
 
 def _erase_scenarios(facts: Facts) -> Iterator[str]:
