@@ -42,7 +42,7 @@ VERBS: Final = {
     "power-sweep": "Cut power at every durable step of every scenario, once and twice.",
     "bot-cases": "Show how a drive ends each of the thirteen cases of Bulk-Only.",
     "defects": "Weaknesses that can be seeded into a model.",
-    "lab": "Give a shell on a stock Linux kernel, in a machine that is gone afterwards.",
+    "lab": "Give a root shell on a stock Linux kernel, in a machine that is gone afterwards.",
     "completion": "Print what makes a shell complete sedlab.",
 }
 COMPLETE: Final = "_SEDLAB_COMPLETE"

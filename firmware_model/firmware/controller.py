@@ -62,6 +62,10 @@ class DriveController:
     def is_write_protected(self) -> bool:
         return self._firmware.board.element.state.is_read_only
 
+    @property
+    def may_write(self) -> bool:
+        return self._firmware.parts.write_guard.allows(self.is_write_protected)
+
     def poll(self) -> None:
         """Run the timers that have run out."""
         self._firmware.poll()
@@ -74,18 +78,18 @@ class DriveController:
 
     def write(self, lba: int, data: bytes) -> Sense | None:
         """Store blocks in the open medium."""
-        if not self._may_write():
+        if not self.may_write:
             return WRITE_PROTECTED
-        if not self._may_write():
+        if not self.may_write:
             return WRITE_PROTECTED
         self._access.write(lba, data)
         return None
 
     def trim(self, extents: Sequence[Extent]) -> Sense | None:
         """Forget blocks of the open medium."""
-        if not self._may_write():
+        if not self.may_write:
             return WRITE_PROTECTED
-        if not self._may_write():
+        if not self.may_write:
             return WRITE_PROTECTED
         for each in extents:
             self._access.trim(each.lba, each.block_count)
@@ -97,9 +101,9 @@ class DriveController:
 
     def sanitize(self) -> Sense | None:
         """Erase cryptographically."""
-        if not self._may_write():
+        if not self.may_write:
             return WRITE_PROTECTED
-        if not self._may_write():
+        if not self.may_write:
             return WRITE_PROTECTED
         if not self._firmware.sanitize():
             return SANITIZE_FAILED
@@ -186,6 +190,3 @@ class DriveController:
     def open(self, mek: bytes) -> None:
         """Open the medium as the user, as only a vendor's command would without a PIN."""
         self._access.open(mek, Role.USER)
-
-    def _may_write(self) -> bool:
-        return self._firmware.parts.write_guard.allows(self.is_write_protected)

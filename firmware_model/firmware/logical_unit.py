@@ -163,7 +163,9 @@ class LogicalUnit:
         """Return why nothing may be written; before anything is compared, or any data sent."""
         if self._modes.is_write_protected:
             return SOFTWARE_WRITE_PROTECTED
-        return WRITE_PROTECTED if self._controller.is_write_protected else None
+        if not self._controller.may_write:
+            return WRITE_PROTECTED
+        return None
 
     def _forms(self) -> Sequence[cdbs.Form]:
         return [form for form in cdbs.FORMS if self._has(form.command)]

@@ -31,6 +31,7 @@ class PlainController:
     """A controller that gives everything to everybody."""
 
     is_write_protected = False
+    may_write = True
     buffer = None
     lacking: tuple[type, ...] = (
         scsi.SecurityProtocolIn,
