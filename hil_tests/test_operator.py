@@ -2,13 +2,12 @@
 
 import json
 import os
-import socket
 import stat
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from threading import RLock
 
 import pytest
 from hypothesis import given
@@ -19,13 +18,14 @@ from firmware_model.operated_drive import operate
 from firmware_model.serve.operator_socket import CLIENTS_MAX, OperatorSocket
 from firmware_model.serve.port import Port
 from firmware_model.wire.codec import DecodeError
-from firmware_model.wire.local_socket import connect_to, is_of_owner, listen_at
+from firmware_model.wire.local_socket import connect_to, listen_at
 from firmware_model.wire.native import State
 from firmware_model.wire.operator import (
     LINE_BYTES_MAX,
     NUMBER_MAX,
     OperatorReply,
     OperatorRequest,
+    Result,
     Verb,
     socket_beside,
 )
@@ -206,38 +206,58 @@ def test_socket_is_its_owners_alone(operator: operator_socket.OperatorSocket, pa
     assert (stat.S_ISSOCK(mode), stat.S_IMODE(mode)) == (True, 0o600)
 
 
-def knocks_as(user: int, path: Path) -> int:
-    """Connect to a socket from another process of that user, and wait there for its answer."""
+def is_answered_as(user: int, path: Path) -> bool:
+    """Whether a process of that user, which says something to a socket, gets an answer."""
     child = os.fork()
     if child == 0:
+        answer = b""
         try:
             os.setuid(user)
-            with socket.socket(socket.AF_UNIX) as stream:
-                stream.connect(str(path))
-                stream.recv(1)
+            with connect_to(path, 30) as stream:
+                stream.sendall(OperatorRequest(Verb.LEDS).encode())
+                answer = stream.recv(1)
         finally:
-            os._exit(0)
-    return child
+            os._exit(0 if answer else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="it takes root to be somebody else")
 @pytest.mark.parametrize(("user", "is_heard"), [(0, True), (65534, False)])
-def test_nobody_but_the_owner_is_heard(user: int, is_heard: bool) -> None:
+def test_nobody_but_the_owner_is_heard(keypad: EmulatedDrive, user: int, is_heard: bool) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         path = Path(folder, "operator")
-        with listen_at(path) as listener:
+        with closing(OperatorSocket(path, RLock(), lambda asked: operate(keypad, asked))):
             path.parent.chmod(0o777)
             path.chmod(0o777)  # so that nothing but the check keeps the stranger out
-            child = knocks_as(user, path)
-            with listener.accept()[0] as stream:
-                heard = is_of_owner(stream)
-            os.waitpid(child, 0)
 
-    assert heard is is_heard
+            assert is_answered_as(user, path) is is_heard
+
+
+def test_drive_is_operated_under_its_lock_alone(keypad: EmulatedDrive, path: Path) -> None:
+    held: list[str] = []
+
+    class Lock:
+        def __enter__(self) -> None:
+            held.append("taken")
+
+        def __exit__(self, *error: object) -> None:
+            held.append("given back")
+
+    def watched(asked: OperatorRequest) -> Result:
+        held.append(asked.verb)
+        return operate(keypad, asked)
+
+    with (
+        closing(OperatorSocket(path, Lock(), watched)),
+        closing(operator_socket.OperatorSocket(str(path))) as hands,
+    ):
+        hands.leds()
+
+    assert held == ["taken", Verb.LEDS, "given back"]
 
 
 def test_socket_is_gone_when_nobody_serves_any_more(keypad: EmulatedDrive, path: Path) -> None:
-    served = OperatorSocket(path, threading.RLock(), lambda asked: operate(keypad, asked))
+    served = OperatorSocket(path, RLock(), lambda asked: operate(keypad, asked))
     hands = operator_socket.OperatorSocket(str(path))
     served.close()
 
@@ -251,14 +271,14 @@ def test_socket_that_a_killed_process_left_is_replaced(keypad: EmulatedDrive, pa
     listen_at(path).close()
     with pytest.raises(NotFound):
         operator_socket.OperatorSocket(str(path.with_name("drive.sed")))
-    with closing(OperatorSocket(path, threading.RLock(), lambda asked: operate(keypad, asked))):
+    with closing(OperatorSocket(path, RLock(), lambda asked: operate(keypad, asked))):
         assert operator_socket.OperatorSocket(str(path.with_name("drive.sed"))).leds()
 
 
 def test_file_in_the_place_of_the_socket_is_spared(keypad: EmulatedDrive, path: Path) -> None:
     path.write_text("mine")
     with pytest.raises(FileExistsError, match="in the way"):
-        OperatorSocket(path, threading.RLock(), lambda asked: operate(keypad, asked))
+        OperatorSocket(path, RLock(), lambda asked: operate(keypad, asked))
 
     assert path.read_text() == "mine"
 
@@ -267,7 +287,7 @@ def test_folder_of_a_long_name_has_a_socket_as_well(keypad: EmulatedDrive, tmp_p
     folder = tmp_path / ("x" * 120)
     folder.mkdir()
     path = socket_beside(folder / "drive.sed")
-    with closing(OperatorSocket(path, threading.RLock(), lambda asked: operate(keypad, asked))):
+    with closing(OperatorSocket(path, RLock(), lambda asked: operate(keypad, asked))):
         assert operator_socket.OperatorSocket(str(folder / "drive.sed")).leds()
 
 

@@ -35,7 +35,7 @@ from hil_tests.served import Serving, serving
 from hil_tests.targets import ModelName, fresh_drive
 from hil_tests.updated_drives import image
 from host_driver import Locked, OpenOptions, WrongPin, open_drive
-from host_driver.backends.usbip import UsbIp, attach
+from host_driver.backends.usbip import LinkPort, UsbIp, attach
 from host_driver.errors import (
     CommandRefused,
     Disconnected,
@@ -426,6 +426,23 @@ def test_status_of_a_transfer_is_an_error_of_pyusb(status: int, number: int) -> 
 def test_short_read_that_a_server_calls_an_error_is_short() -> None:
     with link_to(ended(UrbStatus.EREMOTEIO, b"ab")) as link:
         assert read(link, timeout_ms=0) == b"ab"
+
+
+def test_server_that_hands_a_port_reset_on_to_the_device_is_forgiven() -> None:
+    asked: list[int] = []
+
+    def answer(command: CmdSubmit | CmdUnlink, stream: socket.socket) -> None:
+        assert isinstance(command, CmdSubmit)
+        request = command.setup_packet().request
+        asked.append(request)
+        status, data = (UrbStatus.EPIPE, b"") if request == 3 else (0, b"\x01"[: command.length])
+        stream.sendall(RetSubmit(command.seqnum, status, len(data)).encode() + data)
+
+    with link_to(answer) as link:
+        bus = UsbIp(link)
+        bus.reset_device(bus.open_device(LinkPort(link)))
+
+    assert asked == [8, 3, 9]  # which configuration, reset, and that configuration again
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,17 @@ def test_reads_begun_before_the_command_are_answered_in_order(client: RawClient)
     assert replies == [cbw, data, status]
 
 
+def test_transfer_that_ends_by_other_hands_is_answered(
+    served: Serving, client: RawClient, drives: tuple[RamDrive, RamDrive]
+) -> None:
+    waiting = client.submit(IN, 13)
+    client.control(GET_STATUS)  # by now it waits
+    with served.ports[0].lock:
+        drives[0].transfer_out(OUT, Cbw(1, 0, False, 0, TEST_UNIT_READY).encode())
+
+    assert client.ended(13)[0] == RetSubmit(waiting, 0, 13)
+
+
 def test_short_read_is_an_error_where_the_client_says_so(client: RawClient) -> None:
     command(client, INQUIRY, 36)
     client.submit(IN, 64, flags=TransferFlags.SHORT_NOT_OK)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import RLock
 from typing import Final
 
 from firmware_model.serve.clients import Client, Clients
@@ -28,7 +28,10 @@ class OperatorSocket:
     """
 
     def __init__(
-        self, path: Path, lock: RLock, operate: Callable[[OperatorRequest], Result]
+        self,
+        path: Path,
+        lock: AbstractContextManager[object],
+        operate: Callable[[OperatorRequest], Result],
     ) -> None:
         self.path = path
         self._lock = lock
