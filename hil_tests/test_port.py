@@ -38,10 +38,13 @@ class Host:
     """Somebody who uses a port."""
 
     def __init__(self) -> None:
-        self.detachments = 0
+        self.detachments = self.returns = 0
 
     def detached(self) -> None:
         self.detachments += 1
+
+    def returned(self) -> None:
+        self.returns += 1
 
 
 class Plugged:
@@ -255,10 +258,42 @@ def test_device_without_configuration_answers_its_control_endpoint(plugged: Plug
 
 def test_port_reset_reaches_the_device_and_keeps_its_configuration(plugged: Plugged) -> None:
     heard = len(plugged.drive.heard)
-    plugged.port.reset()
+    plugged.port.reset(selects_again=True)
 
     assert plugged.drive.heard[heard:][::2] == [(BusEvent.RESET, True)]
     assert plugged.command(TEST_UNIT_READY).answers == [31]
+
+
+def test_port_reset_leaves_selecting_to_a_host_that_does_it(plugged: Plugged) -> None:
+    plugged.port.reset(selects_again=False)
+    before = plugged.command(TEST_UNIT_READY)
+    plugged.submit(Control(CONFIGURE))
+
+    assert before.answers == [Handshake.STALL]
+    assert plugged.command(TEST_UNIT_READY).answers == [31]
+    assert plugged.host.detachments == 0
+
+
+def test_host_hears_that_the_device_is_back_and_may_begin_anew(plugged: Plugged) -> None:
+    plugged.drive.bus(BusEvent.DETACH)
+    while_away = plugged.host.returns
+    plugged.drive.bus(BusEvent.ATTACH)
+    is_given = plugged.port.connect(plugged.host)
+    plugged.submit(Control(CONFIGURE))
+
+    assert (while_away, plugged.host.returns, is_given) == (0, 1, True)
+    assert plugged.command(TEST_UNIT_READY).answers == [31]
+    assert plugged.host.detachments == 1
+
+
+def test_host_that_comes_while_the_device_is_away_hears_so_at_once(plugged: Plugged) -> None:
+    plugged.port.disconnect(plugged.host)
+    plugged.drive.bus(BusEvent.DETACH)
+    other = Host()
+    is_given = plugged.port.connect(other)
+    plugged.drive.bus(BusEvent.ATTACH)
+
+    assert (is_given, other.detachments, other.returns) == (True, 1, 1)
 
 
 def test_end_of_one_transfer_may_begin_the_next(plugged: Plugged) -> None:

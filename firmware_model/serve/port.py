@@ -66,6 +66,10 @@ class Host(Protocol):
         """Hear, once, that the device has left; the lock is held, and this must not wait."""
         ...
 
+    def returned(self) -> None:
+        """Hear that a device is there again, for who connects anew; as with `detached`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Description:
@@ -128,11 +132,15 @@ class Port:
     # --- a host ----------------------------------------------------------------------------------
 
     def connect(self, host: Host) -> bool:
-        """Give the device to a host; False while another has it."""
+        """Give the device to a host, or once more to its own, as it is when it was attached.
+
+        False while another has it.
+        """
         with self.lock:
-            if self._host is not None:
+            if self._host not in (None, host):
                 return False
             self._host, self._has_left, self._configuration = host, False, 0
+            self._look()
             return True
 
     def disconnect(self, host: Host) -> None:
@@ -148,12 +156,14 @@ class Port:
                 self._call(lambda: self._function.bus(BusEvent.DETACH))
                 self._call(lambda: self._function.bus(BusEvent.ATTACH))
 
-    def reset(self) -> None:
-        """Reset the port, and select the configuration again, as the host of a real one does."""
-        selected = SetupPacket(0, Request.SET_CONFIGURATION, self._configuration, 0, 0)
+    def reset(self, *, selects_again: bool) -> None:
+        """Reset the port, and select the configuration again where the host leaves that to us."""
         with self.lock:
             self._call(lambda: self._function.bus(BusEvent.RESET))
+            if not selects_again:
+                self._configuration = 0
             if self._configuration:
+                selected = SetupPacket(0, Request.SET_CONFIGURATION, self._configuration, 0, 0)
                 self._call(lambda: self._function.control(selected))
             self._look()
             self._retry()
@@ -258,9 +268,13 @@ class Port:
 
     def _look(self) -> None:
         """Find out whether the device has left, though it may be back by now."""
-        if self._host is None or self._has_left:
+        if self._host is None:
             return
         answer = self._call(lambda: self._function.control(_GET_CONFIGURATION))
+        if self._has_left:
+            if answer is not Handshake.DETACHED:
+                self._host.returned()
+            return
         is_another = isinstance(answer, bytes) and answer[:1] != bytes((self._configuration,))
         if answer is Handshake.DETACHED or is_another:
             self._leave()

@@ -1,17 +1,17 @@
 """The transfers of one device that a USB/IP client has imported."""
 
 import socket
-from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from threading import Lock, Thread, get_ident
+from threading import get_ident
 from typing import Final
 
+from firmware_model.serve.outbox import Outbox
 from firmware_model.serve.port import Answer, Port, Transfer
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.function import Handshake
 from firmware_model.wire.setup import Request, SetupPacket
-from firmware_model.wire.stream import NOTHING_CAME, Bytes, Ended, receive, send
+from firmware_model.wire.stream import NOTHING_CAME, Ended, receive
 from firmware_model.wire.usbip_urb import (
     HEADER_BYTES,
     CmdSubmit,
@@ -71,8 +71,7 @@ class Session:
         self._devid = devid
         self._thread = get_ident()
         self._urbs: dict[int, _Urb] = {}  # by sequence number: what has not ended
-        self._replies: deque[tuple[Bytes, ...]] = deque()  # in the order they are to leave in
-        self._sending = Lock()
+        self._outbox = Outbox(stream)
         self._has_left = False  # the device
 
     def run(self) -> str:
@@ -93,24 +92,16 @@ class Session:
             with suppress(OSError):
                 self._stream.shutdown(socket.SHUT_RDWR)
 
+    def returned(self) -> None:
+        """Leave it: whoever wants the device imports it anew."""
+
     def reply(self, command: CmdSubmit, status: UrbStatus, moved: int, data: bytes = b"") -> None:
         """Answer a CMD_SUBMIT: sent by this session's own thread, or by one that may wait."""
         self._urbs.pop(command.seqnum, None)
         head = RetSubmit(
             command.seqnum, status, moved, command.start_frame, command.packet_count
         ).encode()
-        self._replies.append((head, data) if data and command.direction else (head,))
-        if get_ident() != self._thread:
-            Thread(target=self._flush_late, daemon=True).start()
-
-    def _flush(self) -> None:
-        with self._sending:
-            while self._replies:
-                send(self._stream, *self._replies.popleft())
-
-    def _flush_late(self) -> None:
-        with suppress(OSError):
-            self._flush()
+        self._outbox.put(*((head, data) if data and command.direction else (head,)))
 
     def _next(self) -> None:
         """Take one message, and answer what can be."""
@@ -125,7 +116,7 @@ class Session:
             self._unlink(command)
         else:
             self._submit(command)
-        self._flush()
+        self._outbox.flush()
 
     def _unlink(self, command: CmdUnlink) -> None:
         """Withdraw a transfer. One that has ended was answered before, and is not taken back."""
@@ -134,7 +125,7 @@ class Session:
         if urb is not None and self._port.withdraw(urb):
             del self._urbs[command.unlinked]
             status = UrbStatus.ECONNRESET
-        self._replies.append((RetUnlink(command.seqnum, status).encode(),))
+        self._outbox.put(RetUnlink(command.seqnum, status).encode())
 
     def _submit(self, command: CmdSubmit) -> None:
         data = self._data_of(command.length) if command.length and not command.direction else b""
@@ -151,7 +142,7 @@ class Session:
                 self.reply(command, UrbStatus.EINVAL, 0)
                 return
             if (setup.request_type, setup.request, setup.value) == PORT_RESET:
-                self._port.reset()
+                self._port.reset(selects_again=True)
                 self.reply(command, OK, 0)
                 return
         self._urbs[command.seqnum] = urb = _Urb(self, command, data, setup)

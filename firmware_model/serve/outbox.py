@@ -1,0 +1,40 @@
+"""Messages on their way to a client, in order, whatever threads they come from."""
+
+import socket
+from collections import deque
+from contextlib import suppress
+from threading import Lock, Thread, get_ident
+from typing import Final
+
+from firmware_model.wire.stream import Bytes, send
+
+
+class Outbox:
+    """What is to be sent to a client, for the thread that serves it: the one that makes this.
+
+    Putting never waits. What that thread puts leaves when it flushes; for what others put, when the
+    client may be sleeping, a thread is started that can wait.
+    """
+
+    def __init__(self, stream: socket.socket) -> None:
+        self._stream: Final = stream
+        self._messages: deque[tuple[Bytes, ...]] = deque()
+        self._sending = Lock()
+        self._thread = get_ident()
+
+    def put(self, *parts: Bytes) -> None:
+        """Have a message leave, its parts one behind the other."""
+        self._messages.append(parts)
+        if get_ident() != self._thread:
+            Thread(target=self._flush_late, daemon=True).start()
+
+    def flush(self) -> None:
+        """Send all there is; raise OSError where the client takes no more."""
+        while self._messages:
+            with self._sending:
+                while self._messages:
+                    send(self._stream, *self._messages.popleft())
+
+    def _flush_late(self) -> None:
+        with suppress(OSError):  # whoever reads from the client finds out too
+            self.flush()
