@@ -1,15 +1,16 @@
 """A guest of USB redirection that says whatever a test wants said, and the server it talks to."""
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
 from firmware_model.serve.port import Port
 from firmware_model.serve.usbredir import UsbRedirServer
-from firmware_model.wire.bot import Cbw, Csw
+from firmware_model.wire.bot import Cbw, Csw, CswStatus
 from firmware_model.wire.function import BusEvent, UsbFunction
 from firmware_model.wire.local_socket import connect_to, listen_at
 from firmware_model.wire.stream import receive, set_timeout
@@ -32,6 +33,7 @@ from firmware_model.wire.usbredir_device import (
 )
 from firmware_model.wire.usbredir_packets import HOST_PACKETS, body_size, decode_body
 from firmware_model.wire.usbredir_transfers import BulkPacket, ControlPacket
+from hil_tests.ram_disk import INQUIRY, INQUIRY_DATA
 
 PATIENCE_S = 30  # for an answer that must come
 IN, OUT = 0x81, 0x02
@@ -188,6 +190,7 @@ class Redirecting:
     """A server and what it gives away."""
 
     server: UsbRedirServer
+    function: UsbFunction
     port: Port
     path: Path
     told: list[str]
@@ -195,6 +198,16 @@ class Redirecting:
     def guest(self, capabilities: Capability = QEMU) -> Guest:
         """Return a guest that has said nothing yet."""
         return Guest(connect_to(self.path, PATIENCE_S), capabilities)
+
+    def unplug(self) -> None:
+        """Pull the drive, as an operator does."""
+        with self.port.lock:
+            self.function.bus(BusEvent.DETACH)
+
+    def plug(self) -> None:
+        """Put the drive back."""
+        with self.port.lock:
+            self.function.bus(BusEvent.ATTACH)
 
     def using(self, capabilities: Capability = QEMU) -> Guest:
         """Return a guest that has configured the device."""
@@ -215,7 +228,22 @@ def redirecting(
     port = make_port(function)
     server = UsbRedirServer(listen_at(path), port, told.append)
     try:
-        yield Redirecting(server, port, path, told)
+        yield Redirecting(server, function, port, path, told)
     finally:
         server.close()
         path.unlink()
+
+
+def is_free(served: Redirecting) -> bool:
+    """Wait until the port is free, as it is once its guest's thread has ended."""
+    for thread in threading.enumerate():
+        if thread.name == "local":
+            with suppress(RuntimeError):  # it has not begun, and so has nothing
+                thread.join(PATIENCE_S)
+    return not served.port.is_taken
+
+
+def works(guest: Guest) -> bool:
+    """Whether a guest can use a RamDrive."""
+    data, csw = guest.command(INQUIRY, 36)
+    return data == INQUIRY_DATA and csw.status is CswStatus.PASSED
