@@ -14,7 +14,7 @@ from firmware_model.serve.port import Port
 from firmware_model.serve.usbredir_session import Session
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.stream import send, set_timeout
-from firmware_model.wire.usbredir import Capability, Header, Hello, PacketType
+from firmware_model.wire.usbredir import NOTHING, Capability, Header, Hello, PacketType
 
 CLIENTS_MAX: Final = 16  # beyond, whoever has waited longest without saying hello is sent away
 BUFFER_BYTES: Final = 4 << 20  # of a socket in each direction: an answer fits in
@@ -79,7 +79,7 @@ def refuse(stream: socket.socket, name: str, tell: Callable[[str], None]) -> Non
     """Tell a guest that it comes too late."""
     tell(f"refused to {name}: another host has it")
     hello = BUSY.encode()
-    send(stream, Header(PacketType.HELLO, len(hello), 0).encode(Capability.NONE), hello)
+    send(stream, Header(PacketType.HELLO, len(hello), 0).encode(NOTHING), hello)
 
 
 def tune(stream: socket.socket) -> None:

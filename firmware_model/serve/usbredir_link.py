@@ -9,13 +9,14 @@ from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.stream import receive
 from firmware_model.wire.usbredir import (
     CAPABILITY_WORDS_MAX,
+    NOTHING,
     VERSION_BYTES,
+    Agreed,
     Body,
     Capability,
     Header,
     Hello,
     PacketType,
-    agreed_on,
 )
 from firmware_model.wire.usbredir_packets import (
     FILTER_BYTES_MAX,
@@ -55,20 +56,20 @@ class GuestLink:
         self._stream = stream
         self._outbox = Outbox(stream)
         self._rest = b""  # of what was received too much
-        self.agreed = Capability.NONE
+        self.agreed = NOTHING
 
     def greet(self, name: str) -> None:
         """Say hello, to be sent with the next flush."""
         hello = Hello(name, CAPABILITIES).encode()
-        self._outbox.put(Header(PacketType.HELLO, len(hello), 0).encode(Capability.NONE), hello)
+        self._outbox.put(Header(PacketType.HELLO, len(hello), 0).encode(NOTHING), hello)
 
     def meet(self) -> str:
         """Wait for the guest's hello, and return its name for people; raise as `receive` does."""
-        header = Header.decode(self._take(Header.NARROW.size), Capability.NONE)
+        header = Header.decode(self._take(Header.NARROW.size), NOTHING)
         if header.type is not PacketType.HELLO or header.length > _HELLO_BYTES_MAX:
             raise DecodeError(f"it begins with {header.length} bytes of {header.type.name}")
         hello = Hello.decode(self._take(header.length))
-        self.agreed = agreed_on(CAPABILITIES, hello.capabilities)
+        self.agreed = Agreed.on(CAPABILITIES, hello.capabilities)
         return hello.version
 
     def receive(self) -> Received:

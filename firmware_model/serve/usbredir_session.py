@@ -21,7 +21,7 @@ from firmware_model.serve.usbredir_selection import (
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.function import Handshake
 from firmware_model.wire.setup import DIRECTION_IN, Request, SetupPacket
-from firmware_model.wire.usbredir import Body, Capability, PacketType, Status
+from firmware_model.wire.usbredir import Body, PacketType, Status
 from firmware_model.wire.usbredir_device import (
     AltSettingStatus,
     ConfigurationStatus,
@@ -150,7 +150,7 @@ class Session:
             return
         self._selection = None
         self._link.put_bare(PacketType.DEVICE_DISCONNECT)
-        self._awaits_ack = bool(self._link.agreed & Capability.DEVICE_DISCONNECT_ACK)
+        self._awaits_ack = self._link.agreed.device_disconnect_ack
         self._admit()
 
     def returned(self) -> None:

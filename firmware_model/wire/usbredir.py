@@ -58,7 +58,7 @@ class PacketType(IntEnum):
 
 
 class Capability(IntFlag):
-    """What a peer can do, or what both can."""
+    """What a peer can do."""
 
     NONE = 0
     BULK_STREAMS = 1 << 0  # never without EP_INFO_MAX_PACKET_SIZE
@@ -69,6 +69,35 @@ class Capability(IntFlag):
     IDS_64BITS = 1 << 5
     BULK_LENGTH_32BITS = 1 << 6
     BULK_RECEIVING = 1 << 7
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What both peers can, of what changes a layout or what may be said."""
+
+    bulk_streams: bool = False
+    connect_device_version: bool = False
+    device_disconnect_ack: bool = False
+    ep_info_max_packet_size: bool = False
+    ids_64bits: bool = False
+    bulk_length_32bits: bool = False
+
+    @classmethod
+    def on(cls, ours: int, theirs: int) -> Self:
+        """Return what is common; streams are nobody's who leaves packet sizes out."""
+        common = ours & theirs
+        has_sizes = bool(common & Capability.EP_INFO_MAX_PACKET_SIZE)
+        return cls(
+            bulk_streams=has_sizes and bool(common & Capability.BULK_STREAMS),
+            connect_device_version=bool(common & Capability.CONNECT_DEVICE_VERSION),
+            device_disconnect_ack=bool(common & Capability.DEVICE_DISCONNECT_ACK),
+            ep_info_max_packet_size=has_sizes,
+            ids_64bits=bool(common & Capability.IDS_64BITS),
+            bulk_length_32bits=bool(common & Capability.BULK_LENGTH_32BITS),
+        )
+
+
+NOTHING: Final = Agreed()  # before both have said hello
 
 
 class Status(IntEnum):
@@ -115,16 +144,16 @@ class Header:
     WIDE: ClassVar[Struct] = Struct("<IIQ")
 
     @classmethod
-    def layout(cls, agreed: Capability) -> Struct:
+    def layout(cls, agreed: Agreed) -> Struct:
         """Return the layout among peers that agreed on that."""
-        return cls.WIDE if agreed & Capability.IDS_64BITS else cls.NARROW
+        return cls.WIDE if agreed.ids_64bits else cls.NARROW
 
-    def encode(self, agreed: Capability) -> bytes:
+    def encode(self, agreed: Agreed) -> bytes:
         """Return the 12 or 16 bytes; raise struct.error when a field exceeds its width."""
         return self.layout(agreed).pack(self.type, self.length, self.id)
 
     @classmethod
-    def decode(cls, data: bytes, agreed: Capability) -> Self:
+    def decode(cls, data: bytes, agreed: Agreed) -> Self:
         """Return the header; raise DecodeError on a wrong length or an unknown type."""
         kind, length, number = unpacked(_three, cls.layout(agreed), data)
         try:
@@ -145,16 +174,16 @@ class Body:
     LAYOUT: ClassVar[Struct]
 
     @classmethod
-    def size(cls, agreed: Capability) -> int:
+    def size(cls, agreed: Agreed) -> int:
         """Return its bytes, without data that follows."""
         return cls.LAYOUT.size
 
-    def encode(self, agreed: Capability) -> bytes:
+    def encode(self, agreed: Agreed) -> bytes:
         """Return the bytes; raise struct.error when a field exceeds its width."""
         return self.LAYOUT.pack(*astuple(self))
 
     @classmethod
-    def decode(cls, data: bytes, agreed: Capability) -> Self:
+    def decode(cls, data: bytes, agreed: Agreed) -> Self:
         """Return the body; raise DecodeError on a wrong length, or where it contradicts itself."""
         return unpacked(cls, cls.LAYOUT, data)
 
@@ -180,11 +209,3 @@ class Hello:
             raise DecodeError(f"a hello has 64 bytes and some words, not {len(data)} bytes")
         text = data[:VERSION_BYTES].partition(b"\x00")[0].decode("utf-8", "replace")
         return cls(text, int.from_bytes(data[VERSION_BYTES:], "little"))
-
-
-def agreed_on(ours: Capability, theirs: int) -> Capability:
-    """Return what both peers can; streams are nobody's who leaves packet sizes out."""
-    common = Capability(ours & theirs)
-    if not common & Capability.EP_INFO_MAX_PACKET_SIZE:
-        common &= ~Capability.BULK_STREAMS
-    return common

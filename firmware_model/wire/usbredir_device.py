@@ -10,7 +10,7 @@ from struct import Struct
 from typing import ClassVar, Final, Self
 
 from firmware_model.wire.codec import DecodeError
-from firmware_model.wire.usbredir import ENDPOINTS, Body, Capability, PacketType, unpacked
+from firmware_model.wire.usbredir import ENDPOINTS, Agreed, Body, PacketType, unpacked
 
 INTERFACES_MAX: Final = 32
 
@@ -52,15 +52,15 @@ class DeviceConnect(Body):
     WITHOUT_VERSION: ClassVar[Struct] = Struct("<BBBBHH")
 
     @classmethod
-    def _layout(cls, agreed: Capability) -> Struct:
-        return cls.LAYOUT if agreed & Capability.CONNECT_DEVICE_VERSION else cls.WITHOUT_VERSION
+    def _layout(cls, agreed: Agreed) -> Struct:
+        return cls.LAYOUT if agreed.connect_device_version else cls.WITHOUT_VERSION
 
     @classmethod
-    def size(cls, agreed: Capability) -> int:
+    def size(cls, agreed: Agreed) -> int:
         """Return its bytes."""
         return cls._layout(agreed).size
 
-    def encode(self, agreed: Capability) -> bytes:
+    def encode(self, agreed: Agreed) -> bytes:
         """Return the bytes; raise struct.error when a field exceeds its width."""
         whole = self.LAYOUT.pack(
             self.speed,
@@ -74,7 +74,7 @@ class DeviceConnect(Body):
         return whole[: self.size(agreed)]
 
     @classmethod
-    def decode(cls, data: bytes, agreed: Capability) -> Self:
+    def decode(cls, data: bytes, agreed: Agreed) -> Self:
         """Return what was told; raise DecodeError on a wrong length."""
         return unpacked(cls, cls._layout(agreed), data)
 
@@ -98,7 +98,7 @@ class InterfaceInfo(Body):
     TYPE: ClassVar[PacketType] = PacketType.INTERFACE_INFO
     LAYOUT: ClassVar[Struct] = Struct("<I32s32s32s32s")
 
-    def encode(self, agreed: Capability) -> bytes:
+    def encode(self, agreed: Agreed) -> bytes:
         """Return the 132 bytes; raise ValueError for more interfaces than fit."""
         if len(self.interfaces) > INTERFACES_MAX:
             raise ValueError(f"{len(self.interfaces)} interfaces are more than {INTERFACES_MAX}")
@@ -111,7 +111,7 @@ class InterfaceInfo(Body):
         )
 
     @classmethod
-    def decode(cls, data: bytes, agreed: Capability) -> Self:
+    def decode(cls, data: bytes, agreed: Agreed) -> Self:
         """Return the interfaces; raise DecodeError on a wrong length or for more than 32."""
         count, *fields = unpacked(_fields, cls.LAYOUT, data)
         if count > INTERFACES_MAX:
@@ -145,18 +145,18 @@ class EpInfo(Body):
     WITHOUT_SIZES: ClassVar[Struct] = Struct("<32B32B32B")
 
     @classmethod
-    def _layout(cls, agreed: Capability) -> Struct:
-        if agreed & Capability.BULK_STREAMS:
+    def _layout(cls, agreed: Agreed) -> Struct:
+        if agreed.bulk_streams:
             return cls.LAYOUT
-        has_sizes = agreed & Capability.EP_INFO_MAX_PACKET_SIZE
+        has_sizes = agreed.ep_info_max_packet_size
         return cls.WITHOUT_STREAMS if has_sizes else cls.WITHOUT_SIZES
 
     @classmethod
-    def size(cls, agreed: Capability) -> int:
+    def size(cls, agreed: Agreed) -> int:
         """Return its bytes."""
         return cls._layout(agreed).size
 
-    def encode(self, agreed: Capability) -> bytes:
+    def encode(self, agreed: Agreed) -> bytes:
         """Return the bytes; raise struct.error when a field exceeds its width."""
         whole = self.LAYOUT.pack(
             *(each.type for each in self.endpoints),
@@ -168,7 +168,7 @@ class EpInfo(Body):
         return whole[: self.size(agreed)]
 
     @classmethod
-    def decode(cls, data: bytes, agreed: Capability) -> Self:
+    def decode(cls, data: bytes, agreed: Agreed) -> Self:
         """Return the endpoints; raise DecodeError on a wrong length or an unknown type."""
         fields = unpacked(_fields, cls._layout(agreed), data)
         fields += (0,) * (5 * ENDPOINTS - len(fields))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from firmware_model.wire.codec import DecodeError
-from firmware_model.wire.usbredir import Body, Capability, Header, PacketType
+from firmware_model.wire.usbredir import Agreed, Body, Header, PacketType
 from firmware_model.wire.usbredir_device import (
     AltSettingStatus,
     ConfigurationStatus,
@@ -95,7 +95,7 @@ WITH_DATA: Final = frozenset(
 MovesData = ControlPacket | BulkPacket | IsoPacket | InterruptPacket | BufferedBulkPacket
 
 
-def body_size(header: Header, agreed: Capability, packets: Packets) -> int:
+def body_size(header: Header, agreed: Agreed, packets: Packets) -> int:
     """Return how many bytes behind the header are body; the rest is data.
 
     Raises DecodeError where `packets` has no such type, or there are fewer bytes, or data where
@@ -110,7 +110,7 @@ def body_size(header: Header, agreed: Capability, packets: Packets) -> int:
     return size
 
 
-def decode_body(header: Header, data: bytes, agreed: Capability, packets: Packets) -> Body | None:
+def decode_body(header: Header, data: bytes, agreed: Agreed, packets: Packets) -> Body | None:
     """Return the body in `data`, without the data behind it; None where the type has none.
 
     Raises DecodeError where the body contradicts itself, or the length of the data behind it.

@@ -10,7 +10,7 @@ from struct import Struct
 from typing import ClassVar, Self
 
 from firmware_model.wire.setup import SetupPacket
-from firmware_model.wire.usbredir import DIRECTION_IN, Body, Capability, PacketType, unpacked
+from firmware_model.wire.usbredir import DIRECTION_IN, Agreed, Body, PacketType, unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +60,21 @@ class BulkPacket(Body):
     NARROW: ClassVar[Struct] = Struct("<BBHI")
 
     @classmethod
-    def size(cls, agreed: Capability) -> int:
+    def size(cls, agreed: Agreed) -> int:
         """Return its bytes, without data that follows."""
-        return (cls.LAYOUT if agreed & Capability.BULK_LENGTH_32BITS else cls.NARROW).size
+        return (cls.LAYOUT if agreed.bulk_length_32bits else cls.NARROW).size
 
-    def encode(self, agreed: Capability) -> bytes:
+    def encode(self, agreed: Agreed) -> bytes:
         """Return the bytes; raise struct.error when a field exceeds its width."""
-        if agreed & Capability.BULK_LENGTH_32BITS:
+        if agreed.bulk_length_32bits:
             low, high = self.length & 0xFFFF, self.length >> 16
             return self.LAYOUT.pack(self.endpoint, self.status, low, self.stream_id, high)
         return self.NARROW.pack(self.endpoint, self.status, self.length, self.stream_id)
 
     @classmethod
-    def decode(cls, data: bytes, agreed: Capability) -> Self:
+    def decode(cls, data: bytes, agreed: Agreed) -> Self:
         """Return the packet; raise DecodeError on a wrong length."""
-        if not agreed & Capability.BULK_LENGTH_32BITS:
+        if not agreed.bulk_length_32bits:
             return unpacked(cls, cls.NARROW, data)
         endpoint, status, low, stream_id, high = unpacked(_five, cls.LAYOUT, data)
         return cls(endpoint, status, high << 16 | low, stream_id)

@@ -141,7 +141,7 @@ class Fuzzed:
 
     def _length(self) -> int:
         length = self.chance.one_of(NUMBERS)
-        return length if self.guest.agreed & Capability.BULK_LENGTH_32BITS else length & 0xFFFF
+        return length if self.guest.agreed.bulk_length_32bits else length & 0xFFFF
 
     def _body(self) -> None:
         """Send any packet there is, with any fields."""

@@ -16,13 +16,14 @@ from firmware_model.wire.local_socket import connect_to, listen_at
 from firmware_model.wire.stream import receive, set_timeout
 from firmware_model.wire.usb import SetupPacket
 from firmware_model.wire.usbredir import (
+    NOTHING,
+    Agreed,
     Body,
     Capability,
     Header,
     Hello,
     PacketType,
     Status,
-    agreed_on,
 )
 from firmware_model.wire.usbredir_device import (
     ConfigurationStatus,
@@ -58,7 +59,7 @@ class Guest:
         self.stream = stream
         set_timeout(stream, PATIENCE_S)
         self.capabilities = capabilities
-        self.agreed = Capability.NONE
+        self.agreed = NOTHING
         self.number = 0
 
     def __enter__(self) -> Self:
@@ -72,15 +73,15 @@ class Guest:
     def greet(self) -> Hello:
         """Exchange hellos; return the host's."""
         hello = Hello("a guest", self.capabilities).encode()
-        self.stream.sendall(Header(PacketType.HELLO, len(hello), 0).encode(Capability.NONE) + hello)
+        self.stream.sendall(Header(PacketType.HELLO, len(hello), 0).encode(NOTHING) + hello)
         return self.hear_hello()
 
     def hear_hello(self) -> Hello:
         """Wait for the host's hello."""
-        header = Header.decode(receive(self.stream, 12), Capability.NONE)
+        header = Header.decode(receive(self.stream, 12), NOTHING)
         assert header.type is PacketType.HELLO
         found = Hello.decode(receive(self.stream, header.length))
-        self.agreed = agreed_on(self.capabilities, found.capabilities)
+        self.agreed = Agreed.on(self.capabilities, found.capabilities)
         return found
 
     def device(self) -> DeviceConnect:

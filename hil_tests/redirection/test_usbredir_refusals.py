@@ -13,8 +13,9 @@ from firmware_model.serve.usbredir_link import CAPABILITIES, OUT_BYTES_MAX
 from firmware_model.wire.bot import Cbw
 from firmware_model.wire.usb import SetupPacket
 from firmware_model.wire.usbredir import (
+    NOTHING,
+    Agreed,
     Body,
-    Capability,
     Header,
     PacketType,
     Status,
@@ -41,6 +42,7 @@ from hil_tests.redirection.fuzz import fuzz, serves_the_next
 from hil_tests.redirection.guest import (
     IN,
     OUT,
+    QEMU,
     Guest,
     Redirecting,
     is_free,
@@ -93,9 +95,9 @@ def test_data_for_endpoints_of_other_kinds_is_refused(guest: Guest) -> None:
     [
         b"GET / HTTP/1.1\r\n\r\n",
         bytes(12),
-        Header(PacketType.HELLO, 1 << 31, 0).encode(Capability.NONE),
-        Header(PacketType.RESET, 0, 0).encode(Capability.NONE),
-        Header(PacketType.HELLO, 67, 0).encode(Capability.NONE) + bytes(67),
+        Header(PacketType.HELLO, 1 << 31, 0).encode(NOTHING),
+        Header(PacketType.RESET, 0, 0).encode(NOTHING),
+        Header(PacketType.HELLO, 67, 0).encode(NOTHING) + bytes(67),
     ],
 )
 def test_what_begins_with_no_hello_is_sent_away(served: Redirecting, said: bytes) -> None:
@@ -108,11 +110,14 @@ def test_what_begins_with_no_hello_is_sent_away(served: Redirecting, said: bytes
         assert works(other)
 
 
+AGREED = Agreed.on(CAPABILITIES, QEMU)
+
+
 def bulk(endpoint: int, length: int, data_bytes: int) -> bytes:
     """Return header and body of a packet that announces `data_bytes` behind it."""
-    body = BulkPacket(endpoint, 0, length).encode(CAPABILITIES)
+    body = BulkPacket(endpoint, 0, length).encode(AGREED)
     header = Header(PacketType.BULK_PACKET, len(body) + data_bytes, 9)
-    return header.encode(CAPABILITIES) + body
+    return header.encode(AGREED) + body
 
 
 def bare(kind: int, length: int) -> bytes:
@@ -132,8 +137,8 @@ BROKEN = {  # after which nobody knows where the next packet begins
     "data to read": bulk(IN, 4, 4) + bytes(4),
     "an endless filter": bare(PacketType.FILTER_FILTER, 1 << 20),
     "no filter": bare(PacketType.FILTER_FILTER, 3) + b"no\0",
-    "bulk receiving": Header(PacketType.START_BULK_RECEIVING, 10, 9).encode(CAPABILITIES)
-    + StartBulkReceiving(0, 512, IN, 5).encode(CAPABILITIES),
+    "bulk receiving": Header(PacketType.START_BULK_RECEIVING, 10, 9).encode(AGREED)
+    + StartBulkReceiving(0, 512, IN, 5).encode(AGREED),
 }
 
 

@@ -9,6 +9,7 @@ from firmware_model.wire.bot import Cbw, CswStatus
 from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.usb import SetupPacket
 from firmware_model.wire.usbredir import (
+    NOTHING,
     Capability,
     Header,
     Hello,
@@ -112,7 +113,7 @@ def test_guest_that_says_hello_too_late_is_sent_away(served: Redirecting) -> Non
         late.hear_hello()
         with served.using() as other:
             hello = Hello("late", QEMU).encode()
-            late.stream.sendall(Header(PacketType.HELLO, len(hello), 0).encode(QEMU & 0) + hello)
+            late.stream.sendall(Header(PacketType.HELLO, len(hello), 0).encode(NOTHING) + hello)
 
             assert late.is_sent_away()
             assert works(other)
