@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import fixtures
@@ -171,6 +171,27 @@ def test_length_of_a_bulk_packet_has_its_high_half_at_the_end() -> None:
     packets = [each.body() for each in FOREIGN if each[:3] == ("guest", "ff", "bulk_packet")]
 
     assert BulkPacket(0x81, 0, 0x0012_2345, stream_id=2) in packets
+
+
+@given(st.binary(min_size=26, max_size=26).map(lambda data: b"\x65\0\0\0" + data[4:]))
+@example(
+    next(each.data for each in FOREIGN if each.data.startswith(b"\x65") and len(each.data) == 26)
+)
+@example(BulkPacket(0x02, 0, 0).encode_whole(1, 0))
+@example(BulkPacket(0x02, 0, 5).encode_whole(1, 4))
+@example(BulkPacket(0x81, 0, 5).encode_whole(1, 5))
+def test_bulk_packet_read_at_once_is_what_its_header_and_body_say(data: bytes) -> None:
+    whole = BulkPacket.decode_whole(data, is_from_guest=True)
+    try:
+        header = Header.decode(data[:16], ALL)
+        body_size(header, ALL, GUEST_PACKETS)
+        body = decode_body(header, data[16:], ALL, GUEST_PACKETS)
+    except DecodeError:
+        assert whole is None
+        return
+
+    assert whole == (body, header.id, header.length - 10)
+    assert whole is not None and whole[0].encode_whole(header.id, whole[2]) == data
 
 
 def test_endpoint_has_one_place_and_the_place_one_endpoint() -> None:

@@ -24,6 +24,7 @@ from firmware_model.wire.usbredir_packets import (
     body_size,
     decode_body,
 )
+from firmware_model.wire.usbredir_transfers import BulkPacket
 
 CAPABILITIES: Final = (
     Capability.BULK_STREAMS
@@ -36,7 +37,8 @@ CAPABILITIES: Final = (
 )  # QEMU demands the last three at a port of xHCI; BULK_RECEIVING is for serial ports
 OUT_BYTES_MAX: Final = 16 << 20  # of one transfer: as much as the drive takes for a command
 _HELLO_BYTES_MAX: Final = VERSION_BYTES + 4 * CAPABILITY_WORDS_MAX
-_HEAD_BYTES: Final = 26  # of what comes most often: a header, and the body of a bulk packet
+BULK_PACKET: Final = PacketType.BULK_PACKET
+_HEAD_BYTES: Final = BulkPacket.WHOLE.size  # of what comes most often
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class GuestLink:
         self._outbox = Outbox(stream)
         self._rest = b""  # of what was received too much
         self.agreed = NOTHING
+        self._has_whole = False  # bulk packets come with header and body in one
 
     def greet(self, name: str) -> None:
         """Say hello, to be sent with the next flush."""
@@ -70,30 +73,38 @@ class GuestLink:
             raise DecodeError(f"it begins with {header.length} bytes of {header.type.name}")
         hello = Hello.decode(self._take(header.length))
         self.agreed = Agreed.on(CAPABILITIES, hello.capabilities)
+        self._has_whole = self.agreed.ids_64bits and self.agreed.bulk_length_32bits
         return hello.version
 
     def receive(self) -> Received:
         """Wait for a packet; raise DecodeError for anything else, Ended where none comes."""
-        size = Header.layout(self.agreed).size
-        if len(self._rest) < size:
-            self._rest += self._stream.recv(_HEAD_BYTES - len(self._rest))
-        header = Header.decode(self._take(size), self.agreed)
+        head = self._rest or self._stream.recv(_HEAD_BYTES)
+        if self._has_whole:
+            whole = BulkPacket.decode_whole(head, is_from_guest=True)
+            if whole is not None:
+                packet, number, data_bytes = whole
+                self._rest = b""
+                _check_data(BULK_PACKET, data_bytes)
+                return Received(BULK_PACKET, number, packet, self._take(data_bytes))
+        self._rest = head
+        header = Header.decode(self._take(Header.layout(self.agreed).size), self.agreed)
         size = body_size(header, self.agreed, GUEST_PACKETS)
-        data_bytes = header.length - size
-        is_filter = header.type is PacketType.FILTER_FILTER
-        if data_bytes > (FILTER_BYTES_MAX if is_filter else OUT_BYTES_MAX):
-            raise DecodeError(f"{header.type.name} with {data_bytes} bytes of data is too long")
+        _check_data(header.type, header.length - size)
         body = decode_body(header, self._take(size), self.agreed, GUEST_PACKETS)
-        return Received(header.type, header.id, body, self._take(data_bytes))
+        return Received(header.type, header.id, body, self._take(header.length - size))
 
     def put(self, body: Body, number: int = 0, data: bytes = b"") -> None:
         """Have a packet leave with the next flush, or soon if another thread puts it."""
-        encoded = body.encode(self.agreed)
-        header = Header(body.TYPE, len(encoded) + len(data), number).encode(self.agreed)
-        if data:
-            self._outbox.put(header + encoded, data)
+        if self._has_whole and isinstance(body, BulkPacket):
+            head = body.encode_whole(number, len(data))
         else:
-            self._outbox.put(header + encoded)
+            encoded = body.encode(self.agreed)
+            header = Header(body.TYPE, len(encoded) + len(data), number)
+            head = header.encode(self.agreed) + encoded
+        if data:
+            self._outbox.put(head, data)
+        else:
+            self._outbox.put(head)
 
     def put_bare(self, kind: PacketType) -> None:
         """Have a packet without body leave."""
@@ -110,3 +121,9 @@ class GuestLink:
             return rest[:count]
         self._rest = b""
         return rest + receive(self._stream, count - len(rest))
+
+
+def _check_data(kind: PacketType, count: int) -> None:
+    """Raise DecodeError where a packet has more data than anybody needs."""
+    if count > (FILTER_BYTES_MAX if kind is PacketType.FILTER_FILTER else OUT_BYTES_MAX):
+        raise DecodeError(f"{kind.name} with {count} bytes of data is too long")

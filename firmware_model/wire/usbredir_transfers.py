@@ -58,6 +58,7 @@ class BulkPacket(Body):
     TYPE: ClassVar[PacketType] = PacketType.BULK_PACKET
     LAYOUT: ClassVar[Struct] = Struct("<BBHIH")
     NARROW: ClassVar[Struct] = Struct("<BBHI")
+    WHOLE: ClassVar[Struct] = Struct("<IIQBBHIH")  # with its header, as peers at xHCI send it
 
     @classmethod
     def size(cls, agreed: Agreed) -> int:
@@ -78,6 +79,35 @@ class BulkPacket(Body):
             return unpacked(cls, cls.NARROW, data)
         endpoint, status, low, stream_id, high = unpacked(_five, cls.LAYOUT, data)
         return cls(endpoint, status, high << 16 | low, stream_id)
+
+    def encode_whole(self, number: int, data_bytes: int) -> bytes:
+        """Return header and body in one, for peers with 64-bit ids and 32-bit lengths."""
+        length = self.length
+        return self.WHOLE.pack(
+            self.TYPE,
+            self.LAYOUT.size + data_bytes,
+            number,
+            self.endpoint,
+            self.status,
+            length & 0xFFFF,
+            self.stream_id,
+            length >> 16,
+        )
+
+    @classmethod
+    def decode_whole(cls, data: bytes, is_from_guest: bool) -> tuple[Self, int, int] | None:
+        """Return packet, id and bytes of data behind it; None where it is no whole one.
+
+        What this gives, and only that, header and body decoded by themselves give too.
+        """
+        if len(data) != cls.WHOLE.size:
+            return None
+        kind, size, number, endpoint, status, low, stream_id, high = cls.WHOLE.unpack(data)
+        length = high << 16 | low
+        data_bytes = length if has_data(endpoint, is_from_guest) else 0
+        if kind != cls.TYPE or size != cls.LAYOUT.size + data_bytes:
+            return None
+        return cls(endpoint, status, length, stream_id), number, data_bytes
 
     def ended(self, status: int, length: int) -> Self:
         """Return the answer."""
