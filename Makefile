@@ -72,8 +72,9 @@ bench: $(STAMP) ## every benchmark, each beside its rival
 	@for each in hil_tests/bench_*.py; do \
 		$(BIN)/python -m hil_tests.$$(basename $$each .py) || exit 1; done
 
-fuzz: $(STAMP) ## a USB/IP server under clients that say anything: 100,000 messages
+fuzz: $(STAMP) ## servers under clients that say anything: 100,000 messages each
 	$(BIN)/python -m hil_tests.fuzz_usbip
+	$(BIN)/python -m hil_tests.redirection.fuzz
 
 vectors: $(STAMP) ## cases of the published vectors: how many ran, how many passed
 	$(BIN)/python -m hil_tests.vectors

@@ -21,6 +21,7 @@ from host_driver.commands.shown import printable
 if TYPE_CHECKING:
     from firmware_model.emulated_drive import EmulatedDrive
     from firmware_model.serve.usbip import Export
+    from hil_tests.guest_address import GuestAddress
 
 DEFAULT_ADDRESS: Final = "127.0.0.1"
 ENDING: Final = (signal.SIGINT, signal.SIGTERM)
@@ -45,36 +46,92 @@ class Served:
     metavar="[HOST:PORT]",
     help="By USB/IP, at 127.0.0.1:3240 if nothing else is said; port 0 takes any.",
 )
+@click.option(
+    "--usbredir",
+    metavar="SOCKET",
+    help="By USB redirection, at a Unix socket or HOST:PORT; one drive.",
+)
+@click.option("--connect", is_flag=True, help="Connect to a guest that listens at SOCKET.")
 @click.option("--allow-remote", is_flag=True, help="Let other machines reach the drives.")
 @click.option("--json", "as_json", is_flag=True, help="Print where the drives are as JSON.")
-def serve(targets: tuple[str, ...], usbip: str | None, allow_remote: bool, as_json: bool) -> None:
+def serve(
+    targets: tuple[str, ...],
+    usbip: str | None,
+    usbredir: str | None,
+    connect: bool,
+    allow_remote: bool,
+    as_json: bool,
+) -> None:
     """Give drives to other programs and machines, until interrupted.
 
-    TARGET is model:PROFILE[+DEFECT] or FILE.sed. USB/IP is what Linux attaches remote devices by:
-    to a host, each drive is hardware. Whoever can reach the address can use the drives.
+    TARGET is model:PROFILE[+DEFECT] or FILE.sed. USB/IP is what Linux attaches remote devices by,
+    USB redirection what QEMU's usb-redir does: to a host, each drive is hardware. Whoever can reach
+    the address can use the drives.
     """
     if usbip is not None and _is_target(usbip):  # --usbip FILE.sed: the address was left out
         targets, usbip = (TargetType().convert(usbip, None, None), *targets), DEFAULT_ADDRESS
-    if not targets or usbip is None:
-        raise click.UsageError("say which drives and how: serve TARGET... --usbip [HOST:PORT]")
-    from firmware_model.serve.usbip import UsbIpServer, listen
-    from host_driver.usbip_link import split_address
+    if not targets or (usbip is None) is (usbredir is None):
+        raise click.UsageError(
+            "say which drives and how: serve TARGET... --usbip [HOST:PORT], "
+            "or serve TARGET --usbredir SOCKET"
+        )
+    if connect and usbredir is None:
+        raise click.UsageError("--connect goes with --usbredir: USB/IP hosts come to us")
+    from hil_tests.guest_address import GuestAddress
 
-    host, port = split_address(usbip)
     ended = Event()
     with ExitStack() as stack:
         stack.enter_context(_set_at_signals(ended))
-        listener = stack.enter_context(listen(host, port, allow_remote=allow_remote))
-        port = int(listener.getsockname()[1])
-        served = [_served(number, each, stack) for number, each in enumerate(targets, 1)]
-        server = UsbIpServer(listener, [each.export for each in served], _tell)
-        stack.callback(server.close)
-        documents = [_document(each, host, port) for each in served]
+        if usbip is not None:
+            documents = _by_usbip(targets, usbip, allow_remote, stack)
+        elif usbredir is not None and len(targets) == 1:
+            address = GuestAddress(usbredir, connect, allow_remote)
+            documents = [_by_usbredir(targets[0], address, ended, stack)]
+        else:
+            raise click.UsageError("a socket of USB redirection has one drive")
         if as_json:
             click.echo(json.dumps({"drives": documents}))
         for document in () if as_json else documents:
             _show(document)
         ended.wait()
+
+
+def _by_usbip(
+    targets: tuple[str, ...], address: str, allow_remote: bool, stack: ExitStack
+) -> list[dict[str, Any]]:
+    from firmware_model.serve.usbip import UsbIpServer, listen
+    from host_driver.usbip_link import split_address
+
+    host, port = split_address(address)
+    listener = stack.enter_context(listen(host, port, allow_remote=allow_remote))
+    port = int(listener.getsockname()[1])
+    served = [_served(number, each, stack) for number, each in enumerate(targets, 1)]
+    server = UsbIpServer(listener, [each.export for each in served], _tell)
+    stack.callback(server.close)
+    return [_document(each, host, port) for each in served]
+
+
+def _by_usbredir(
+    target: str, address: GuestAddress, ended: Event, stack: ExitStack
+) -> dict[str, Any]:
+    from firmware_model.serve.usbredir import UsbRedirCall, UsbRedirServer
+
+    stream = stack.enter_context(address.stream())
+    name = address.named(stream)
+    if not address.guest_listens:
+        stack.callback(address.forget)
+    served = _served(1, target, stack)
+    if address.guest_listens:
+        call = UsbRedirCall(stream, name, served.export.port, _tell, ended.set)
+        stack.callback(call.close)
+    else:
+        server = UsbRedirServer(stream, served.export.port, _tell)
+        stack.callback(server.close)
+    return {
+        **_of_drive(served),
+        "socket": name,
+        "attach": f"-chardev {address.chardev(stream)} -device usb-redir,chardev=sedlab",
+    }
 
 
 def _is_target(text: str) -> bool:
@@ -122,24 +179,33 @@ def _served(number: int, target: str, stack: ExitStack) -> Served:
 
 def _document(served: Served, host: str, port: int) -> dict[str, Any]:
     from firmware_model.wire.usbip import TCP_PORT
-    from host_driver.known_drives import fingerprint
     from host_driver.usbip_link import UsbIpName
 
-    drive, busid = served.drive, served.export.busid
+    busid = served.export.busid
     other_port = "" if port == TCP_PORT else f" --tcp-port {port}"
+    return {
+        **_of_drive(served),
+        "url": f"usbip:{UsbIpName(host, port, busid)}",
+        "attach": f"usbip{other_port} attach -r {host} -b {busid}",
+    }
+
+
+def _of_drive(served: Served) -> dict[str, Any]:
+    from host_driver.known_drives import fingerprint
+
+    drive = served.drive
     is_plain = drive.profile.dialect == "none"
     return {
         "target": served.target,
-        "url": f"usbip:{UsbIpName(host, port, busid)}",
         "serial": drive.serial,
         "identity": None if is_plain else fingerprint(drive.board.element.identity),
-        "attach": f"usbip{other_port} attach -r {host} -b {busid}",
         "operator": str(served.operator) if served.operator.exists() else None,
     }
 
 
 def _show(document: dict[str, Any]) -> None:
-    click.echo(printable(f"{document['url']} is {document['target']}"))
+    where = document.get("url") or document["socket"]
+    click.echo(printable(f"{where} is {document['target']}"))
     for name in ("serial", "identity", "attach", "operator"):
         if document[name] is not None:
             click.echo(printable(f"  {name:<9} {document[name]}"))

@@ -33,7 +33,7 @@ def listen_at(path: Path) -> socket.socket:
     """
     if path.exists():
         if not stat.S_ISSOCK(path.stat().st_mode):
-            raise FileExistsError(errno.EEXIST, "is in the way of the operator's socket", str(path))
+            raise FileExistsError(errno.EEXIST, "is in the way of a socket", str(path))
         path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
