@@ -294,7 +294,10 @@ class SwitchFirmware:
         return replace(model, firmware=(self.slot, self.floor)).logged()
 
 
-ALL_SLOTS = Change(tuple((slot, b"pin of %d" % slot) for slot in Slot))
+PIN = {slot: b"pin of %d" % slot for slot in Slot}
+WRONG = b"wrong"
+ALL_SLOTS = Change(tuple(PIN.items()))
+NEW_USER = Change(((Slot.USER, b"new"),))
 
 
 def do(element: SecureElement, model: Model, *actions: Action) -> Model:

@@ -12,8 +12,10 @@ from firmware_model.hardware.attempt_counter import AttemptRequest
 from firmware_model.hardware.element_state import Count, FirmwareSlot, Slot
 from firmware_model.hardware.supply import PowerCut
 from hil_tests.element_model import (
-    ALL_SLOTS,
     EVENT,
+    NEW_USER,
+    PIN,
+    WRONG,
     Action,
     Attempt,
     Change,
@@ -29,9 +31,6 @@ from hil_tests.element_model import (
 )
 from hil_tests.elements import LIMITS, ElementBench, MakeBench
 
-PIN = {slot: pin for slot, pin in ALL_SLOTS.pins}
-WRONG = b"wrong"
-NEW_USER = Change(((Slot.USER, b"new"),))
 FEW_SLOTS = Change(tuple((s, PIN[s]) for s in (Slot.USER, Slot.RECOVERY_1, Slot.DURESS)))
 STEPS_MAX = 60
 

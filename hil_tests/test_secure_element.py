@@ -19,8 +19,10 @@ from firmware_model.hardware.secure_element import ElementError
 from hil_tests.element_model import (
     ALL_SLOTS,
     EVENT,
+    NEW_USER,
+    PIN,
+    WRONG,
     Attempt,
-    Change,
     DestroyAll,
     Extend,
     Model,
@@ -31,12 +33,6 @@ from hil_tests.element_model import (
     do,
 )
 from hil_tests.elements import LIMITS, RESET_CODE, ElementBench, MakeBench
-
-PIN = {slot: pin for slot, pin in ALL_SLOTS.pins}
-WRONG = b"wrong"
-NEW_USER = Change(((Slot.USER, b"new"),))
-FEW_SLOTS = Change(tuple((s, PIN[s]) for s in (Slot.USER, Slot.RECOVERY_1, Slot.DURESS)))
-STEPS_MAX = 60
 
 
 @pytest.fixture

@@ -4,12 +4,10 @@
 """
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from firmware_model.hardware.element_state import Count, Slot
 from firmware_model.hardware.secure_element import ElementError
 from firmware_model.hardware.tpm.provisioning import failures_max, unsealed
-from firmware_model.hardware.tpm.state import ENCODED_BYTES
 from hil_tests.element_model import (
     Attempt,
     Change,
@@ -22,12 +20,8 @@ from hil_tests.element_model import (
 from hil_tests.elements import LIMITS, TpmBench
 
 PIN, WRONG = b"pin", b"wrong"
-STORED_BYTES = ENCODED_BYTES + 32  # a state, and the TPM's word for it
 SET_USER = Change(((Slot.USER, PIN),))
 SET_BOTH = Change(((Slot.USER, PIN), (Slot.DURESS, b"duress")))
-ONE_RESTART_EACH = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 
 
 @pytest.fixture

@@ -52,19 +52,6 @@ class RefillsFirst(SpendFirst):
         return cells.answers(request)
 
 
-class LogsAfterwards(SpendFirst):
-    """Takes the try in one step, and a record of it into the count in the next."""
-
-    def attempt(self, cells: ElementCells, request: AttemptRequest) -> Answers | None:
-        state, count = cells.state, count_of(request.slot)
-        if not state.tries[count]:
-            return None
-        spent = state.with_tries(count, state.tries[count] - 1)
-        cells.commit("spend try", replace(spent, attempt_number=state.attempt_number + 1))
-        cells.commit("log attempt", cells.state.logged(request.event, request.head))
-        return cells.answers(request)
-
-
 class CountsInMemory(SpendFirst):
     """Counts in memory: a power cycle gives every try back."""
 
@@ -192,6 +179,16 @@ class LeavesNoTrace(SpendFirst):
         spent = state.with_tries(count, state.tries[count] - 1)
         cells.commit("spend try", replace(spent, attempt_number=state.attempt_number + 1))
         return cells.answers(request)
+
+
+class LogsAfterwards(LeavesNoTrace):
+    """Takes the try in one step, and a record of it into the count in the next."""
+
+    def attempt(self, cells: ElementCells, request: AttemptRequest) -> Answers | None:
+        answers = super().attempt(cells, request)
+        if answers is not None:
+            cells.commit("log attempt", cells.state.logged(request.event, request.head))
+        return answers
 
 
 DEFECTS: Final = (

@@ -133,13 +133,7 @@ class EmbeddedElement:
         proof: bytes | None = None,
         first: tuple[bytes, bytes] | None = None,
     ) -> bool:
-        """Make the spare secrets of `slots` the live ones: one durable step.
-
-        With it go the slots in `end`, tries come back to the counts in `refill`, and the log grows
-        by a record. On a drive that has keys it takes a proof of the media key; the first slot of
-        a drive without any brings refund key and stretching salt (`first`) instead. Returns False,
-        and changes nothing, without either, and where a slot has no spare secret.
-        """
+        """Make the spare secrets of `slots` the live ones (SecureElement.commit): one step."""
         self._charge()
         state = self.memory
         if any(state.slots[slot].spare is None or slot not in self._drawn for slot in slots):
