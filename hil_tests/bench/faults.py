@@ -29,7 +29,8 @@ CORRECTED_BITS: Final = 8  # of a codeword, which the ECC must carry: nothing ma
 
 # Glitched there, a drive may no longer know where data stands.
 FLASH_LAYER: Final = frozenset(
-    f"firmware/{name}.py" for name in ("mounting", "page_map", "translation")
+    f"firmware/{name}.py"
+    for name in ("block_use", "mounting", "page_map", "page_records", "translation")
 )
 
 
