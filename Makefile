@@ -5,7 +5,7 @@ TPM_STAMP := $(VENV)/.installed-tpm
 PYTHON ?= python3
 REPORT ?= sedlab-report
 
-.PHONY: help setup check test test-tpm test-wheel evaluate power-sweep faults bench vectors matrix hooks clean
+.PHONY: help setup check test test-tpm test-kernel test-wheel evaluate power-sweep faults bench vectors matrix hooks clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -46,6 +46,10 @@ $(TPM_STAMP): $(STAMP)
 		apt-get -qq install --no-install-recommends $$packages >/dev/null
 	$(BIN)/python -m pip install --quiet --editable '.[test,tpm]'
 	@touch $@
+
+test-kernel: $(STAMP) ## a real Linux kernel, in a virtual machine without KVM, judges each way in
+	$(BIN)/python -m hil_tests.kernel.packages
+	$(BIN)/pytest -q --kernel hil_tests/kernel
 
 test-wheel: $(STAMP) ## install the wheel into an empty environment and evaluate there
 	rm -rf $(VENV)/wheel

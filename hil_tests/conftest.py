@@ -11,6 +11,8 @@ from hil_tests.elements import EmbeddedBench, MakeBench, TpmBench
 from hil_tests.swtpm import Swtpm, missing
 from host_driver.__main__ import main
 
+KERNEL = Path(__file__).parent / "kernel"
+
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("sedlab", deadline=None)
 settings.load_profile("sedlab")
@@ -20,6 +22,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--need-tpm", action="store_true", help="fail where a test with a TPM can't run, not skip"
     )
+    parser.addoption("--kernel", action="store_true", help="collect the tests that boot a kernel")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what `make test-kernel` runs, as it takes more than pip."""
+    is_left_out = collection_path == KERNEL and not config.getoption("--kernel", default=False)
+    return True if is_left_out else None
 
 
 @pytest.fixture(scope="session")

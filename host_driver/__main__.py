@@ -36,6 +36,7 @@ VERBS: Final = {
     "faults": "Have every part fail in every way that has a name, and judge the drive.",
     "power-sweep": "Cut power at every durable step of every scenario, once and twice.",
     "defects": "Weaknesses that can be seeded into a model.",
+    "lab": "Give a shell on a stock Linux kernel, in a machine that is gone afterwards.",
     "completion": "Print what makes a shell complete sedlab.",
 }
 COMPLETE: Final = "_SEDLAB_COMPLETE"

@@ -1,0 +1,27 @@
+"""The battery: what must hold of a drive in a real kernel, whatever way it came in.
+
+A check is a function of a drive that is plugged in, and that it may pull out and put in again. It
+fails by an exception, and raises NotExercised if it has nothing to look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from hil_tests.kernel.checks import blocks, files, plugging, queries
+from hil_tests.kernel.drive import PluggedDrive
+
+Check = Callable[[PluggedDrive], None]
+
+BATTERY: Final[tuple[Check, ...]] = (
+    *plugging.CHECKS,
+    *queries.CHECKS,
+    *blocks.CHECKS,
+    *files.CHECKS,
+)
+
+
+def title(check: Check) -> str:
+    """Return what a table calls a check."""
+    return check.__name__.replace("_", " ")

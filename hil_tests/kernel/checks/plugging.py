@@ -1,0 +1,100 @@
+"""What the kernel makes of a drive that is put in, put to sleep, and pulled out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from hil_tests.kernel.drive import PluggedDrive
+from hil_tests.kernel.kernel_log import LogRecord, warnings
+from hil_tests.kernel.outcome import NotExercised
+from hil_tests.kernel.ways_in import UAS
+
+COMPLAINTS: Final = re.compile(r"warning|can't|couldn't|unrecognized|invalid|junk", re.IGNORECASE)
+# SPC-4 5.14 demands this unit attention of every drive; the kernel logs it as a warning.
+EXPECTED: Final = "Power-on or device reset occurred"
+REPLUGS: Final = 2
+FALLING_ASLEEP_S: Final = 30
+
+
+def enumerates_without_a_warning(drive: PluggedDrive) -> None:
+    warned = _warned(drive.log_of_plug)
+    driver = drive.do(f"readlink {drive.interface}/driver").strip().rpartition("/")[2]
+    speed = drive.do(f"cat {drive.usb}/speed").strip()
+
+    assert not warned, f"the kernel warns: {warned}"
+    assert driver == drive.way_in.driver, f"taken by {driver}"
+    assert speed == str(drive.way_in.speed_mbps), f"{speed} Mbit/s"
+
+
+def geometry_is_what_the_drive_has(drive: PluggedDrive) -> None:
+    sectors = int(drive.attribute("size"))
+    logical = drive.attribute("queue/logical_block_size")
+
+    assert sectors * 512 == drive.way_in.disk_bytes, f"{sectors} sectors of 512 bytes"
+    assert logical == "512", f"blocks of {logical} bytes"
+    assert drive.attribute("ro") == "0", "write-protected"
+
+
+def lsusb_reads_every_descriptor(drive: PluggedDrive) -> None:
+    bus, device = (int(drive.do(f"cat {drive.usb}/{each}")) for each in ("busnum", "devnum"))
+    said = drive.do(f"lsusb -v -s {bus}:{device} 2>&1")
+    complaint = COMPLAINTS.search(said)
+
+    assert complaint is None, said[complaint.start() :].splitlines()[0] if complaint else ""
+    assert said.count("bInterfaceClass         8 Mass Storage") >= 1, "no mass storage interface"
+
+
+def serial_number_is_twelve_hex_digits(drive: PluggedDrive) -> None:
+    serial = drive.do(f"cat {drive.usb}/serial").strip()
+
+    assert re.fullmatch(r"[0-9A-F]{12,}", serial), f"{serial!r}, against BOT 4.1.1"
+
+
+def comes_and_goes_without_a_warning(drive: PluggedDrive) -> None:
+    before = drive.machine.moment()
+    for _ in range(REPLUGS):
+        drive.unplug()
+        drive.plug()
+    warned = _warned(drive.machine.log_since(before))
+
+    assert not warned, f"the kernel warns: {warned}"
+
+
+def wakes_from_suspend_as_it_was(drive: PluggedDrive) -> None:
+    if drive.way_in.driver == UAS:
+        raise NotExercised("Linux's uas driver suspends no device by itself")
+    before = drive.machine.moment()
+    read = f"dd if={drive.block} bs=4096 count=1 iflag=direct status=none | md5sum"
+    first = drive.do(read)
+    drive.do(
+        f"""for device in {drive.usb} {drive.scsi}; do
+            echo 0 >$device/power/autosuspend_delay_ms
+            echo auto >$device/power/control
+        done
+        until [ $(cat {drive.usb}/power/runtime_status) = suspended ]; do sleep 0.05; done""",
+        FALLING_ASLEEP_S,
+    )
+    again = drive.do(read)
+    drive.do(f"echo on >{drive.scsi}/power/control; echo on >{drive.usb}/power/control")
+    warned = _warned(drive.machine.log_since(before))
+
+    assert first == again, "another content"
+    assert not warned, f"the kernel warns: {warned}"
+
+
+def _warned(records: Iterable[LogRecord]) -> str:
+    """Return the first warning but that which is expected; nothing if there is none."""
+    texts = (record.text for record in warnings(records))
+    return next((text for text in texts if EXPECTED not in text), "")
+
+
+CHECKS: Final = (
+    enumerates_without_a_warning,
+    geometry_is_what_the_drive_has,
+    lsusb_reads_every_descriptor,
+    serial_number_is_twelve_hex_digits,
+    comes_and_goes_without_a_warning,
+    wakes_from_suspend_as_it_was,
+)

@@ -1,0 +1,78 @@
+"""A drive in a machine, as the machine's kernel sees it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Self
+
+from hil_tests.kernel.kernel_log import LogRecord
+from hil_tests.kernel.machine import KernelMachine
+from hil_tests.kernel.ways_in import Unplug, WayIn
+
+# A SCSI device behind a USB interface: /devices/…/2-1/2-1:1.0/host0/target0:0:0/0:0:0:0
+BEHIND_USB: Final = re.compile(r"(?P<device>.+)/(?P<interface>[^/]+)/host\d+/target[^/]+/[^/]+")
+ATTACHED: Final = {"ACTION": "bind", "SUBSYSTEM": "scsi", "DRIVER": "sd"}
+GONE: Final = {"ACTION": "remove", "SUBSYSTEM": "usb", "DEVTYPE": "usb_device"}
+FINDING_S: Final = 60
+
+
+class NotFound(Exception):
+    """The kernel did not do with a device what it should."""
+
+
+class PluggedDrive:
+    """The drive of a way in; it can be taken out and put in again."""
+
+    def __init__(self, machine: KernelMachine, way_in: WayIn) -> None:
+        self.machine = machine
+        self.way_in = way_in
+        self._unplug: Unplug | None = None
+        self.usb = self.interface = self.scsi = self.name = self.generic = ""
+        self.log_of_plug: list[LogRecord] = []
+
+    @classmethod
+    def plugged(cls, machine: KernelMachine, way_in: WayIn) -> Self:
+        """Return a drive that is in; raise NotFound if the kernel does not find a disk."""
+        drive = cls(machine, way_in)
+        drive.plug()
+        return drive
+
+    @property
+    def block(self) -> str:
+        """The path of its block device."""
+        return f"/dev/{self.name}"
+
+    def plug(self) -> None:
+        """Put it in, and wait until the kernel has attached it as a disk."""
+        machine = self.machine
+        before = machine.moment()
+        self._unplug = self.way_in.plug(machine)
+        disk = machine.event_since(before, ATTACHED, FINDING_S)
+        self.log_of_plug = machine.log_since(before)
+        found = BEHIND_USB.fullmatch(disk["DEVPATH"]) if disk else None
+        if disk is None or found is None:
+            said = "; ".join(record.text for record in self.log_of_plug[-3:]) or "nothing"
+            raise NotFound(f"the kernel attached no disk, and logged: {said}")
+        self.scsi = f"/sys{disk['DEVPATH']}"
+        self.usb = f"/sys{found['device']}"
+        self.interface = f"{self.usb}/{found['interface']}"
+        self.name = self.do(f"ls {self.scsi}/block").strip()
+        self.generic = f"/dev/{self.do(f'ls {self.scsi}/scsi_generic').strip()}"
+
+    def unplug(self) -> None:
+        """Take it out, whatever it is doing, and wait until the kernel has noticed."""
+        if self._unplug is None:
+            return
+        before = self.machine.moment()
+        unplug, self._unplug = self._unplug, None
+        unplug()
+        if self.machine.event_since(before, GONE, FINDING_S) is None:
+            raise NotFound("the kernel did not notice that the device is gone")
+
+    def do(self, command: str, timeout_s: float = 120) -> str:
+        """Return what a command in the machine prints; raise CommandFailed if it fails."""
+        return self.machine.output_of(command, timeout_s=timeout_s)
+
+    def attribute(self, path: str) -> str:
+        """Return an attribute of the block device in sysfs."""
+        return self.do(f"cat /sys/block/{self.name}/{path}").strip()
