@@ -20,7 +20,7 @@ from hil_tests.kernel.json_lines import JsonLines
 PROGRAM: Final = "qemu-system-x86_64"
 COMMAND_LINE: Final = (  # of the kernel: an oops ends the machine, and a slow host is no fault
     "console=ttyS0 panic=-1 oops=panic mitigations=off nowatchdog tsc=reliable audit=0"
-    " net.ifnames=0 random.trust_cpu=on"
+    " net.ifnames=0 random.trust_cpu=on norandmaps"
 )
 PATIENCE_S: Final = 30
 ENDING_S: Final = 10

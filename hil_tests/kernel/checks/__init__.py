@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from hil_tests.kernel.checks import blocks, files, plugging, queries
+from hil_tests.kernel.checks import blocks, files, plugging, queries, suspend
 from hil_tests.kernel.drive import PluggedDrive
 
 Check = Callable[[PluggedDrive], None]
@@ -19,6 +19,7 @@ BATTERY: Final[tuple[Check, ...]] = (
     *queries.CHECKS,
     *blocks.CHECKS,
     *files.CHECKS,
+    *suspend.CHECKS,  # last, as the machine is of no use any more
 )
 
 
