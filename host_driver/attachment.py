@@ -7,6 +7,7 @@ is not to be had, and ValueError when that part of the URL is no name of a drive
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -49,6 +50,13 @@ class Operator(Protocol):
         ...
 
 
+class TransportKind(StrEnum):
+    """The protocols by which commands reach a drive over USB."""
+
+    BULK_ONLY = "bulk-only"
+    UAS = "uas"
+
+
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
     """How a drive is to be opened; a scheme heeds what concerns it."""
@@ -60,6 +68,7 @@ class OpenOptions:
     trace: Path | None = None  # pcap to write
     on_exchange: Callable[[str], None] | None = None  # takes one line for each exchange
     operator: Operator | None = None  # whose hands, where the scheme brings none itself
+    transport: TransportKind = TransportKind.BULK_ONLY
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,14 @@
 """The command transport: what SCSI and every SCSI dialect know of the way to a drive."""
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Protocol
 
+from firmware_model.wire.scsi import ScsiStatus
 from firmware_model.wire.sense import Sense
 
+__all__ = ["DEFAULT_TIMEOUT_MS", "CommandTransport", "Completion", "ScsiStatus"]
+
 DEFAULT_TIMEOUT_MS = 30_000  # what Linux allows a disk command (SD_TIMEOUT)
-
-
-class ScsiStatus(IntEnum):
-    """Status codes (SAM-5 table 33)."""
-
-    GOOD = 0x00
-    CHECK_CONDITION = 0x02
-    CONDITION_MET = 0x04
-    BUSY = 0x08
-    RESERVATION_CONFLICT = 0x18
-    TASK_SET_FULL = 0x28
-    ACA_ACTIVE = 0x30
-    TASK_ABORTED = 0x40
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,11 @@ class Reply:
     data: bytes = b""
     sense: Sense | None = None
 
+    @property
+    def status(self) -> scsi.ScsiStatus:
+        """What a transport that carries statuses tells."""
+        return scsi.ScsiStatus.CHECK_CONDITION if self.sense else scsi.ScsiStatus.GOOD
+
 
 DONE: Final = Reply()
 
@@ -97,11 +102,11 @@ class LogicalUnit:
             buffer.ActivateMicrocode: self._activate,
         }
 
-    def reset(self) -> None:
-        """Begin anew after a hard reset, and tell the next host that there was one (SAM-5 6.3)."""
+    def reset(self, attention: Sense = POWER_ON_RESET) -> None:
+        """Begin anew after a reset, and tell the next host that there was one (SAM-5 6.3)."""
         self._prevents_removal = False
         self._sense = NO_SENSE
-        self.attention(POWER_ON_RESET)
+        self.attention(attention)
 
     def attention(self, sense: Sense) -> None:
         """Queue a UNIT ATTENTION for the next command that reports one."""
@@ -111,6 +116,11 @@ class LogicalUnit:
     def refuse_late(self, sense: Sense) -> None:
         """Have the last command, whose data was still on its way, end in a refusal."""
         self._sense = sense
+
+    def autosense(self, sense: Sense) -> bytes:
+        """Return sense data to go with the status; REQUEST SENSE then has none (SAM-5 5.14)."""
+        self._sense = NO_SENSE
+        return sense.encode_fixed()
 
     def transfer(self, cdb: bytes) -> scsi.Transfer:
         """Return what the command would move; what the host announces, for a vendor's."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
-from firmware_model.wire.usb import SetupPacket
+from firmware_model.wire.usb import SetupPacket, Speed
 
 
 class Handshake(Enum):
@@ -48,8 +48,8 @@ class UsbFunction(Protocol):
         """Forget a transfer that was answered NAK."""
         ...
 
-    def bus(self, event: BusEvent) -> None:
-        """Take notice of a bus event."""
+    def bus(self, event: BusEvent, speed: Speed = Speed.HIGH) -> None:
+        """Take notice of a bus event; with ATTACH, `speed` is what the port offers."""
         ...
 
     def on_ready(self, callback: Callable[[], None]) -> None:

@@ -58,6 +58,19 @@ SERVICE_READ_CAPACITY_16: Final = 0x10
 SANITIZE_CRYPTO_ERASE: Final = 0x03
 
 
+class ScsiStatus(IntEnum):
+    """Status codes (SAM-5 table 33)."""
+
+    GOOD = 0x00
+    CHECK_CONDITION = 0x02
+    CONDITION_MET = 0x04
+    BUSY = 0x08
+    RESERVATION_CONFLICT = 0x18
+    TASK_SET_FULL = 0x28
+    ACA_ACTIVE = 0x30
+    TASK_ABORTED = 0x40
+
+
 class Direction(Enum):
     """Which way a data phase goes."""
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.wire.function import BusEvent, Handshake
-from firmware_model.wire.usb import SetupPacket
+from firmware_model.wire.usb import SetupPacket, Speed
 
 PACKET_BYTES: Final = 512
 
@@ -52,9 +52,9 @@ class Cable:
         """Forget a transfer that was answered NAK."""
         self._drive.cancel(endpoint, stream)
 
-    def bus(self, event: BusEvent) -> None:
+    def bus(self, event: BusEvent, speed: Speed = Speed.HIGH) -> None:
         """Take notice of what happens on the bus."""
-        self._drive.bus(event)
+        self._drive.bus(event, speed)
 
     def on_ready(self, callback: Callable[[], None]) -> None:
         """Have `callback` called whenever a transfer answered NAK may now end differently."""

@@ -24,6 +24,7 @@ from firmware_model.wire.usb import (
     Recipient,
     Request,
     SetupPacket,
+    Speed,
 )
 from host_driver.backends import descriptors
 
@@ -89,7 +90,7 @@ class Handle:
 
 
 class InProcess(IBackend):
-    """A bus with one port for each function, all of them attached.
+    """A bus with one port for each function, all of them attached at one speed.
 
     `wait(timeout_ms)` is called when a function answers NAK; true stands for "ask it again", and
     false ends the transfer in a USBTimeoutError. The timeout is pyusb's: 0 means no limit.
@@ -99,13 +100,14 @@ class InProcess(IBackend):
         self,
         functions: Sequence[UsbFunction],
         wait: Callable[[int], bool] = nobody_is_coming,
+        speed: Speed = Speed.HIGH,
     ) -> None:
         super().__init__()
         self._ports = [Port(number, function) for number, function in enumerate(functions, 1)]
         self._last_address = 0
         self._wait = wait
         for function in functions:
-            function.bus(BusEvent.ATTACH)
+            function.bus(BusEvent.ATTACH, speed)
 
     # --- what is there -----------------------------------------------------------------------
 

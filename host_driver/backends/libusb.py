@@ -20,11 +20,11 @@ from usb.control import get_descriptor
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.usb import DescriptorType, StringDescriptor
 from host_driver.attachment import Attachment, OpenOptions
-from host_driver.bulk_only import BulkOnlyTransport, failure
 from host_driver.errors import AccessDenied, DriveError, DriveInUse, NoBackend, NotFound
 from host_driver.interlock import Interlocked
+from host_driver.mass_storage import failure
 from host_driver.trace import traced
-from host_driver.transport import CommandTransport
+from host_driver.usb_transport import open_transport
 from host_driver.verbose import Told, Verbose
 
 
@@ -100,7 +100,7 @@ def attach(
         try:
             device, serial = _select(used, name)
             _free_of_kernel(device, name, root, undo)
-            transport: CommandTransport = BulkOnlyTransport(device)
+            transport = open_transport(device, options.transport)
         except NotImplementedError as error:  # what pyusb makes of libusb's NOT_SUPPORTED
             raise DriveInUse(
                 f"the system's own driver holds {name}, and libusb can't take it from it here: "

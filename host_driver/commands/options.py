@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 ROLES = ("user", "admin")
+TRANSPORTS = ("bulk-only", "uas")
 
 
 class TargetType(click.ParamType[str]):
@@ -67,11 +68,12 @@ class Session:
     is_verbose: bool
     destroys_data: bool
     serial: str | None
+    transport: str
     as_json: bool
 
     def open(self) -> Drive:
         """Open the drive; raise DriveError when it can't be reached."""
-        from host_driver.attachment import OpenOptions
+        from host_driver.attachment import OpenOptions, TransportKind
         from host_driver.drive import open_drive
 
         options = OpenOptions(
@@ -81,6 +83,7 @@ class Session:
             known_drives=self.known_drives,
             trace=self.trace,
             on_exchange=_tell if self.is_verbose else None,
+            transport=TransportKind(self.transport),
         )
         return open_drive(self.target, options, ask=_ask if is_attended() else None)
 
@@ -167,6 +170,13 @@ def opens_drive(function: F, roles: tuple[str, ...] = ROLES) -> F:
     @click.option("-v", "--verbose", is_flag=True, help="Show every exchange on the bus.")
     @click.option("--destroys-data", is_flag=True, help="Allow a real drive to be changed.")
     @click.option("--serial", help="Serial number of the real drive that is meant.")
+    @click.option(
+        "--transport",
+        type=click.Choice(TRANSPORTS),
+        default=TRANSPORTS[0],
+        show_default=True,
+        help="How commands reach a drive on USB.",
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
     @functools.wraps(function)
     def opened(
@@ -179,6 +189,7 @@ def opens_drive(function: F, roles: tuple[str, ...] = ROLES) -> F:
         verbose: bool,
         destroys_data: bool,
         serial: str | None,
+        transport: str,
         as_json: bool,
         **rest: Any,
     ) -> Any:
@@ -192,6 +203,7 @@ def opens_drive(function: F, roles: tuple[str, ...] = ROLES) -> F:
             verbose,
             destroys_data,
             serial,
+            transport,
             as_json,
         )
         return function(session, **rest)
