@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firmware_model.firmware.absent_unit import AbsentUnit
 from firmware_model.usb.bulk_only import MAX_DATA_BYTES
-from firmware_model.usb.uas import TASKS_MAX, UNITS_MAX
+from firmware_model.usb.uas import TASKS_MAX, UNITS_MAX, UsbAttachedScsi
 from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.scsi import ScsiStatus, SecurityProtocolOut
 from firmware_model.wire.sense import (
@@ -40,6 +41,8 @@ from hil_tests.ram_disk import (
     TEST_UNIT_READY,
     UNKNOWN,
     VENDOR,
+    Answer,
+    RamDisk,
     RamDrive,
     read10,
     write10,
@@ -104,9 +107,26 @@ def test_data_shorter_than_the_host_has_room_for_ends_the_transfer(on: Bench) ->
     assert on.host.execute(INQUIRY, in_length=255).data == on.disk.inquiry_data
 
 
-def test_host_that_waits_for_data_that_there_is_not_is_not_left_waiting(on: Bench) -> None:
-    assert on.host.execute(TEST_UNIT_READY, in_length=512) == Ended(GOOD)
-    assert on.host.execute(TEST_UNIT_READY, data_out=BLOCK) == Ended(GOOD)
+@pytest.mark.parametrize(("data_out", "in_length"), [(b"", 512), (BLOCK, 0)])
+@pytest.mark.parametrize("cdb", [TEST_UNIT_READY, UNKNOWN])
+def test_host_that_waits_for_data_that_there_is_not_is_not_left_waiting(
+    on: Bench, cdb: bytes, data_out: bytes, in_length: int
+) -> None:
+    on.host.queue(1, cdb, data_out, in_length)
+    still_posted = on.host.posted
+
+    assert on.host.take(1).status is (GOOD if cdb is TEST_UNIT_READY else CHECK)
+    assert still_posted == 0
+
+
+def test_transfer_that_the_host_withdrew_is_not_waited_for() -> None:
+    bench = Bench(Speed.SUPER)
+    assert bench.drive.transfer_in(DATA_IN, 512, 1) is Handshake.NAK
+    assert bench.drive.transfer_out(DATA_OUT, BLOCK, 1) is Handshake.NAK
+    for endpoint in (DATA_IN, DATA_OUT):
+        bench.drive.cancel(endpoint, 1)
+
+    assert bench.host.execute(TEST_UNIT_READY) == Ended(GOOD)
 
 
 def test_surplus_of_data_out_is_dropped(on: Bench) -> None:
@@ -258,6 +278,17 @@ def test_aborting_the_command_whose_data_is_awaited_lets_the_next_go_on(waiting:
     assert [cdb for cdb, _ in waiting.disk.executed if cdb[0] == 0x2A] == []
 
 
+def test_nothing_is_heard_of_an_aborted_command_that_had_begun() -> None:
+    drive = Bench(Speed.HIGH).drive
+    drive.transfer_out(COMMAND, CommandIu(1, TEST_UNIT_READY).encode())
+    drive.transfer_out(COMMAND, CommandIu(2, write10(0, 1)).encode())
+    for tag in (1, 2):
+        drive.transfer_out(COMMAND, TaskManagementIu(9, TaskFunction.ABORT_TASK, tag).encode())
+    units = [drive.transfer_in(STATUS, 112) for _ in range(3)]
+
+    assert units == [ResponseIu(9, COMPLETE).encode()] * 2 + [Handshake.NAK]
+
+
 def test_aborting_what_there_is_not_is_no_error(on: Bench) -> None:
     assert on.host.manage(TaskFunction.ABORT_TASK, 9) is COMPLETE
 
@@ -396,6 +427,40 @@ def test_unit_that_is_none_is_answered_by_its_tag(on: Bench, what: str) -> None:
     answer = on.drive.transfer_in(STATUS, 112, 7 if on.host.has_streams else 0)
 
     assert answer == ResponseIu(7, ResponseCode.INVALID_INFORMATION_UNIT).encode()
+
+
+def test_tag_that_means_no_command_is_refused() -> None:
+    drive = Bench(Speed.HIGH).drive
+    for unit in (CommandIu(0, TEST_UNIT_READY), TaskManagementIu(0, TaskFunction.QUERY_TASK)):
+        drive.transfer_out(COMMAND, unit.encode())
+        refused = ResponseIu(0, ResponseCode.INVALID_INFORMATION_UNIT).encode()
+        assert drive.transfer_in(STATUS, 112) == refused
+    assert drive.disk.executed == []
+
+
+class Lenient(RamDisk):
+    """A unit whose status does not tell what its sense data does."""
+
+    def execute(self, cdb: bytes, data_out: bytes) -> Answer:
+        answer = super().execute(cdb, data_out)
+        return Contradicting(answer.data, answer.sense)
+
+
+class Contradicting(Answer):
+    """An answer that was refused and says GOOD."""
+
+    @property
+    def status(self) -> ScsiStatus:
+        return GOOD
+
+
+def test_no_single_verdict_turns_a_refusal() -> None:
+    transport = UsbAttachedScsi(Lenient(), AbsentUnit())
+    transport.transfer_out(COMMAND, CommandIu(1, UNKNOWN).encode(), 0)
+    unit = transport.transfer_in(STATUS, 112, 0)
+
+    assert isinstance(unit, bytes)
+    assert SenseIu.decode(unit).status is CHECK
 
 
 def test_host_that_fetches_no_status_can_send_no_more() -> None:
