@@ -6,7 +6,7 @@ outside sees more than a drive that no longer answers.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -285,6 +285,16 @@ class EmulatedDrive:
         self._ready += (callback,)
         if self._device is not None:
             self._device.on_ready(callback)
+
+    def ready(self) -> Set[tuple[int, int]] | None:
+        """Return which those are, by endpoint and stream; None stands for any."""
+        if self._device is None:
+            return None
+        try:
+            return self._device.ready()
+        except ENDS as end:
+            self._end(end)
+            return None
 
     # --- inside ---------------------------------------------------------------------------------
 

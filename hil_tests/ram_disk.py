@@ -66,6 +66,7 @@ class RamDisk:
 
     def transfer(self, cdb: bytes) -> Transfer:
         """Return what the command moves."""
+        cdb = cdb.ljust(16, b"\0")
         if cdb[0] >= 0xC0:
             return Transfer(None, None)
         if cdb[0] in (0x03, 0x12):
@@ -82,6 +83,7 @@ class RamDisk:
     def execute(self, cdb: bytes, data_out: bytes) -> Answer:
         """Run the command, and keep its refusal for REQUEST SENSE."""
         self.executed.append((cdb, data_out))
+        cdb = cdb.ljust(16, b"\0")
         if cdb[0] == 0x03:
             return Answer(self._sense.encode_fixed()[: cdb[4]])
         answer = self._answer(cdb, data_out)

@@ -13,7 +13,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -323,6 +323,10 @@ class FileDrive(EmulatedDrive):
     def transfer_in(self, endpoint: int, length: int, stream: int = 0) -> bytes | Handshake:
         with self._alive():
             return super().transfer_in(endpoint, length, stream)
+
+    def ready(self) -> Set[tuple[int, int]] | None:
+        with self._alive():
+            return super().ready()
 
     @contextmanager
     def _alive(self) -> Iterator[None]:

@@ -344,6 +344,47 @@ def test_waiting_host_is_told_when_the_medium_closes() -> None:
     assert calls == [1]
 
 
+def test_drive_names_the_transfers_that_may_now_end_differently() -> None:
+    drive = configured(Speed.SUPER)
+    drive.control(SetupPacket(0x01, 11, 1, 0, 0))
+    status, data_in = PIPES[PipeId.STATUS], PIPES[PipeId.DATA_IN]
+    drive.ready()
+    for tag in (1, 2, 3):
+        assert drive.transfer_in(status, 112, tag) is Handshake.NAK
+        assert drive.transfer_in(data_in, 512, tag) is Handshake.NAK
+    named = [drive.ready()]
+    for tag in (1, 2, 3):
+        drive.transfer_out(PIPES[PipeId.COMMAND], CommandIu(tag, read10(0, 1)).encode())
+        named.append(drive.ready())
+    drive.transfer_in(data_in, 512, 1)
+    named.append(drive.ready())
+    drive.cancel(status, 3)
+    drive.bus(BusEvent.RESET)
+    named.append(drive.ready())
+
+    assert named == [
+        set(),
+        {(data_in, 1)},
+        set(),  # their turn is yet to come
+        set(),
+        {(status, 1), (data_in, 2)},
+        {(status, 2), (data_in, 3)},
+    ]
+    assert drive.ready() == set()
+
+
+def test_halt_ends_the_wait_of_every_transfer_on_its_endpoint() -> None:
+    drive = configured(Speed.SUPER)
+    drive.control(SetupPacket(0x01, 11, 1, 0, 0))
+    status = PIPES[PipeId.STATUS]
+    drive.ready()
+    for tag in (1, 2):
+        assert drive.transfer_in(status, 112, tag) is Handshake.NAK
+    drive.control(SetupPacket(0x02, 3, 0, status, 0))
+
+    assert drive.ready() == {(status, 1), (status, 2)}
+
+
 def test_the_drive_has_one_logical_unit() -> None:
     assert configured().control(SetupPacket(0xA1, 0xFE, 0, 0, 1)) == b"\x00"
 

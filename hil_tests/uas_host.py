@@ -2,7 +2,7 @@
 
 It posts a read of the status pipe and, where there are streams, the data's transfer before it sends
 a command; without streams, the data's transfer once the drive says that it is ready. A transfer
-that is answered NAK is tried again only when the drive says so.
+that is answered NAK is tried again only when the drive says so, and names it.
 """
 
 from collections.abc import Callable
@@ -160,8 +160,10 @@ class UasHost:
         self._try(transfer)
         while self._is_due:
             self._is_due = False
+            which = self.function.ready()
             for each in tuple(self._posted):
-                if each in self._posted:
+                is_named = which is None or (each.endpoint, each.stream) in which
+                if is_named and each in self._posted:
                     self._try(each)
 
     def _try(self, transfer: _Transfer) -> None:

@@ -16,7 +16,7 @@ A command that ends in status 02 is not executed. What is not a valid and meanin
 endpoints until Reset Recovery (6.6.1).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from enum import Enum, auto
 from typing import Final
 
@@ -116,6 +116,10 @@ class BulkOnly:
 
     def cancel(self, endpoint: int, stream: int) -> None:
         """Forget a transfer answered NAK: nothing of it was kept."""
+
+    def ready(self, waiting: Set[tuple[int, int]]) -> Set[tuple[int, int]]:
+        """Return which transfers to try again: there is one each way at most."""
+        return waiting
 
     def receive(self, data: bytes) -> int | Handshake:
         """Take one transfer to the OUT endpoint: a CBW, or data."""

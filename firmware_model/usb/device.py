@@ -3,7 +3,7 @@
 Source: USB 2.0 chapter 9; USB 3.2 chapter 9 for SuperSpeed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Protocol
 
 from firmware_model.usb.descriptors import CONFIGURATION, INTERFACE, Descriptors, signalled
@@ -72,6 +72,10 @@ class Transport(Protocol):
         """Forget a transfer that was answered NAK."""
         ...
 
+    def ready(self, waiting: Set[tuple[int, int]]) -> Set[tuple[int, int]]:
+        """Return which of the transfers, by endpoint and stream, may end otherwise than in NAK."""
+        ...
+
 
 def _clip(answer: bytes, length: int) -> bytes:
     return answer[:length]
@@ -103,6 +107,8 @@ class MassStorageDevice:
         self._is_configured = False
         self._was_configured = False  # since it was attached or reset
         self._is_awaited = False  # a transfer was answered NAK since the last call to `_ready`
+        self._waiting: set[tuple[int, int]] = set()  # endpoint and stream of each such transfer
+        self._is_anew = False  # all of those may end differently
         self._ready: tuple[Callable[[], None], ...] = ()
 
     def on_ready(self, callback: Callable[[], None]) -> None:
@@ -111,7 +117,18 @@ class MassStorageDevice:
 
     def cancel(self, endpoint: int, stream: int = 0) -> None:
         """Forget a transfer that was answered NAK."""
+        self._waiting.discard((endpoint, stream))
         self._transport.cancel(endpoint, stream)
+
+    def ready(self) -> Set[tuple[int, int]]:
+        """Return which transfers answered NAK may now end differently, by endpoint and stream."""
+        found: Set[tuple[int, int]] = frozenset(self._waiting)
+        if self._is_configured and not self._is_anew:
+            found = self._transport.ready(found)
+        self._is_anew = False
+        self._waiting -= found
+        self._is_awaited = bool(self._waiting)  # by those that will not be tried again now
+        return found
 
     @property
     def owes_status(self) -> bool:
@@ -152,6 +169,7 @@ class MassStorageDevice:
         result = self._transport.transfer_out(endpoint, data, stream)
         if result is Handshake.NAK:
             self._is_awaited = True
+            self._waiting.add((endpoint, stream))
         elif self._is_awaited:
             self._wake()
         return result
@@ -163,6 +181,7 @@ class MassStorageDevice:
         result = self._transport.transfer_in(endpoint, length, stream)
         if result is Handshake.NAK:
             self._is_awaited = True
+            self._waiting.add((endpoint, stream))
         elif self._is_awaited:
             self._wake()
         return result
@@ -192,6 +211,7 @@ class MassStorageDevice:
             transport.restart(self._speed)
         self._alternate = alternate
         self._transport = self._transports[alternate]
+        self._is_anew = True
 
     def _get(self, setup: SetupPacket) -> bytes | Handshake:
         """Answer a standard request whose data stage goes to the host."""

@@ -14,6 +14,7 @@ gives what its CDB says; a vendor's command, of which nothing is known, takes no
 """
 
 from collections import deque
+from collections.abc import Set
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
@@ -157,25 +158,40 @@ class UsbAttachedScsi:
         """Forget a transfer that was answered NAK."""
         self._awaited.discard((endpoint, stream))
 
+    def ready(self, waiting: Set[tuple[int, int]]) -> Set[tuple[int, int]]:
+        """Return which transfers may end otherwise than in NAK, obeying what waits to be obeyed."""
+        self._advance()
+        found = {(STATUS, unit.tag if self._has_streams else 0) for unit in self._units}
+        if len(self._units) < UNITS_MAX:
+            found.add((COMMAND, 0))
+        task = self._current
+        if task is not None:
+            pipe = DATA_IN if task.phase is _Phase.DATA_IN else DATA_OUT
+            found.add((pipe, task.command.tag if self._has_streams else 0))
+        return {each for each in waiting if each in found or each[0] in self._halted}
+
     def transfer_out(self, endpoint: int, data: bytes, stream: int) -> int | Handshake:
         """Take a unit by the command pipe, or data; on a stream where the speed has them."""
         if endpoint in self._halted:
             return Handshake.STALL
         if endpoint == COMMAND and not stream:
             return self._receive(data)
-        if endpoint == DATA_OUT and bool(stream) == self._has_streams:
+        if endpoint == DATA_OUT and self._is_known(stream):
             return self._data_out(data, stream)
         return Handshake.STALL
 
     def transfer_in(self, endpoint: int, length: int, stream: int) -> bytes | Handshake:
         """Give a unit by the status pipe, or data; on a stream where the speed has them."""
-        if endpoint in self._halted or bool(stream) != self._has_streams:
+        if endpoint in self._halted or not self._is_known(stream):
             return Handshake.STALL
         if endpoint == STATUS:
             return self._status(length, stream)
         if endpoint == DATA_IN:
             return self._data_in(length, stream)
         return Handshake.STALL
+
+    def _is_known(self, stream: int) -> bool:
+        return 1 <= stream <= STREAM_COUNT if self._has_streams else stream == 0
 
     # --- the command pipe -----------------------------------------------------------------------
 
@@ -373,7 +389,7 @@ class UsbAttachedScsi:
         return len(data)
 
     def _wait(self, endpoint: int, stream: int) -> Handshake:
-        if 1 <= stream <= STREAM_COUNT:
+        if self._has_streams:
             self._awaited.add((endpoint, stream))
         return Handshake.NAK
 

@@ -4,7 +4,7 @@ A function never blocks and never raises, whatever it is sent: each call returns
 Handshake. One thread at a time calls it; the caller owns the lock.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from enum import Enum
 from typing import Protocol
 
@@ -54,4 +54,12 @@ class UsbFunction(Protocol):
 
     def on_ready(self, callback: Callable[[], None]) -> None:
         """Have `callback` called whenever a transfer answered NAK may now end differently."""
+        ...
+
+    def ready(self) -> Set[tuple[int, int]] | None:
+        """Return which those are, by endpoint and stream; None stands for any.
+
+        Not to be called from within the callback. Nobody needs to ask: with many transfers under
+        way, trying them all again takes longer than what they carry.
+        """
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final
 
 from firmware_model.emulated_drive import EmulatedDrive
@@ -59,6 +59,10 @@ class Cable:
     def on_ready(self, callback: Callable[[], None]) -> None:
         """Have `callback` called whenever a transfer answered NAK may now end differently."""
         self._drive.on_ready(callback)
+
+    def ready(self) -> Set[tuple[int, int]] | None:
+        """Return which those are, by endpoint and stream; None stands for any."""
+        return self._drive.ready()
 
     def _is_due(self) -> bool:
         self.count += 1
