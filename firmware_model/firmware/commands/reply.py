@@ -10,16 +10,23 @@ from firmware_model.wire.sense import NO_SENSE, Sense
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Data-in, or why there is none, and the status that says which (SAM-5 5.3)."""
+    """Data-in, or why there is none."""
 
     data: bytes = b""
     sense: Sense | None = None
-    status: ScsiStatus = ScsiStatus.GOOD
+
+    @property
+    def status(self) -> ScsiStatus:
+        """The status that says which (SAM-5 5.3)."""
+        if self.sense is None:
+            return ScsiStatus.GOOD
+        is_conflict = self.sense is NO_SENSE
+        return ScsiStatus.RESERVATION_CONFLICT if is_conflict else ScsiStatus.CHECK_CONDITION
 
 
 DONE: Final = Reply()
 # Bulk-Only has no such status: there it is a command that failed, and no more is to be learned.
-CONFLICT: Final = Reply(sense=NO_SENSE, status=ScsiStatus.RESERVATION_CONFLICT)
+CONFLICT: Final = Reply(sense=NO_SENSE)
 
 Run = Callable[[Any, bytes], Reply]
 Runs = Mapping[type, Run]  # by the class of the command
@@ -27,7 +34,7 @@ Runs = Mapping[type, Run]  # by the class of the command
 
 def refused(sense: Sense) -> Reply:
     """Return a CHECK CONDITION."""
-    return Reply(b"", sense, ScsiStatus.CHECK_CONDITION)
+    return Reply(b"", sense)
 
 
 def ended(sense: Sense | None) -> Reply:
