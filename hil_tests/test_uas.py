@@ -128,7 +128,7 @@ def test_each_transport_follows_the_other() -> None:
 
 
 def test_superspeed_is_refused_since_it_takes_streams() -> None:
-    with pytest.raises(TransportError, match="use bulk-only"):
+    with pytest.raises(TransportError, match="use --transport bulk-only"):
         UasTransport(found(RamDrive(), Speed.SUPER))
 
 

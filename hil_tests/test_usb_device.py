@@ -10,7 +10,6 @@ from firmware_model.usb.descriptors import ENDPOINT_IN, ENDPOINT_OUT, PIPES, Des
 from firmware_model.usb.device import MassStorageDevice
 from firmware_model.wire.bot import Cbw
 from firmware_model.wire.function import BusEvent, Handshake
-from firmware_model.wire.sense import LOCKED
 from firmware_model.wire.superspeed import EndpointCompanion, SuperSpeedCapability, Usb2Extension
 from firmware_model.wire.uas import CommandIu, PipeId, PipeUsage
 from firmware_model.wire.usb import (
@@ -329,19 +328,6 @@ def test_reset_does_not_change_the_speed() -> None:
     drive.bus(BusEvent.RESET)
 
     assert descriptor(drive, DescriptorType.DEVICE)[2:4] == b"\x20\x03"
-
-
-def test_waiting_host_is_told_when_the_medium_closes() -> None:
-    drive = configured()
-    drive.control(SetupPacket(0x01, 11, 1, 0, 0))
-    calls: list[int] = []
-    drive.on_ready(lambda: calls.append(1))
-    drive.transfer_out(PIPES[PipeId.COMMAND], CommandIu(1, read10(0, 1)).encode())
-    drive.transfer_in(PIPES[PipeId.STATUS], 16)  # READ READY
-    assert drive.transfer_in(PIPES[PipeId.STATUS], 16) is Handshake.NAK
-    drive.drop_data(LOCKED)
-
-    assert calls == [1]
 
 
 def test_drive_names_the_transfers_that_may_now_end_differently() -> None:

@@ -57,8 +57,8 @@ class UasTransport:
         self._tag = 0
         if (device.speed or 0) >= usb.util.SPEED_SUPER:
             raise TransportError(
-                "at SuperSpeed UAS takes streams, which pyusb does not have: "
-                "use bulk-only, or a USB 2 port"
+                "at SuperSpeed UAS takes streams, which pyusb does not have: use "
+                "--transport bulk-only, or a USB 2 port (of a model: serve --speed high)"
             )
         interface = claimed_interface(device, USB_ATTACHED_SCSI, "UAS")
         self._interface = interface.bInterfaceNumber

@@ -143,8 +143,6 @@ class MassStorageDevice:
         """Give the host nothing more of an answer: a command whose data it fetches is refused."""
         for transport in self._transports:
             transport.drop_data(sense)
-        if self._is_awaited:
-            self._wake()
 
     def bus(self, event: BusEvent, speed: Speed = Speed.HIGH) -> None:
         """Take notice of a bus event; ATTACH, RESET and DETACH leave it unconfigured.
@@ -216,7 +214,7 @@ class MassStorageDevice:
         self._alternate = alternate
         self._transport = self._transports[alternate]
         self._transport.select()
-        self._is_anew = True
+        self._is_anew = bool(self._waiting)
 
     def _get(self, setup: SetupPacket) -> bytes | Handshake:
         """Answer a standard request whose data stage goes to the host."""
