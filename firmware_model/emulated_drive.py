@@ -6,13 +6,14 @@ outside sees more than a drive that no longer answers.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from firmware_model.firmware import boot, built_in
+from firmware_model.firmware.absent_unit import AbsentUnit
 from firmware_model.firmware.commands.unit import Identity
 from firmware_model.firmware.controller import DriveController
 from firmware_model.firmware.firmware import Firmware
@@ -39,11 +40,13 @@ from firmware_model.hardware.sedfile import SedFileError
 from firmware_model.hardware.supply import PowerCut, Torn
 from firmware_model.profiles import Profile
 from firmware_model.usb.bulk_only import BulkOnly
-from firmware_model.usb.device import Descriptors, MassStorageDevice
+from firmware_model.usb.descriptors import Descriptors
+from firmware_model.usb.device import MassStorageDevice
+from firmware_model.usb.uas import UsbAttachedScsi
 from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.native import Entry
 from firmware_model.wire.sense import LOCKED, MEDIUM_CHANGED
-from firmware_model.wire.usb import SetupPacket
+from firmware_model.wire.usb import SetupPacket, Speed
 
 ENDS: Final = (PowerCut, *ERRORS_OF_CODE)  # of a firmware's life
 RESET_CODE_DIGITS: Final = 32  # 106 bits: no guess is worth counting
@@ -116,10 +119,10 @@ class EmulatedDrive:
         self.is_disturbed = False  # something in it was made to go wrong, so that it may crash
         self.firmware: Firmware | None = None  # None without power, and on a plain drive
         self._device: MassStorageDevice | None = None
-        self._bulk_only: BulkOnly | None = None
         self._entry: KeypadEntry | None = None
         self._ready: tuple[Callable[[], None], ...] = ()
         self._is_plugged = True
+        self._speed = Speed.HIGH  # of the port that it was last attached to
 
     @classmethod
     def new(
@@ -263,8 +266,8 @@ class EmulatedDrive:
             is_due = self.firmware is not None and self.firmware.restart_is_due
         except ENDS as end:
             return self._end(end)
-        if is_due and isinstance(result, bytes):
-            self._restart()  # the command has no data-in: what the host got is how it ended
+        if is_due and not self._device.owes_status:
+            self._restart()
         return result
 
     def cancel(self, endpoint: int, stream: int = 0) -> None:
@@ -272,8 +275,14 @@ class EmulatedDrive:
         if self._device is not None:
             self._device.cancel(endpoint, stream)
 
-    def bus(self, event: BusEvent) -> None:
-        """Take notice of what happens on the bus, while it is plugged in."""
+    def bus(self, event: BusEvent, speed: Speed = Speed.HIGH) -> None:
+        """Take notice of what happens on the bus, while it is plugged in.
+
+        With ATTACH, `speed` is what the port offers; the drive is there at that speed until the
+        next, also where it comes back by itself.
+        """
+        if event is BusEvent.ATTACH:
+            self._speed = speed
         if self._is_plugged:
             self._bus(event)
 
@@ -283,13 +292,23 @@ class EmulatedDrive:
         if self._device is not None:
             self._device.on_ready(callback)
 
+    def ready(self) -> Set[tuple[int, int]] | None:
+        """Return which those are, by endpoint and stream; None stands for any."""
+        if self._device is None:
+            return None
+        try:
+            return self._device.ready()
+        except ENDS as end:
+            self._end(end)
+            return None
+
     # --- inside ---------------------------------------------------------------------------------
 
     def _bus(self, event: BusEvent) -> None:
         if self._device is None:
             return
         try:
-            self._device.bus(event)
+            self._device.bus(event, self._speed)
         except ENDS as end:
             self._end(end)
 
@@ -316,39 +335,39 @@ class EmulatedDrive:
             controller = DriveController(firmware, NativeChannels(firmware))
             unit = LogicalUnit(self._identity(), controller)
             firmware.on_open = lambda: unit.attention(MEDIUM_CHANGED)
-            firmware.access.on_close = lambda: self._close_unit(unit)
+            firmware.access.on_close = self._close_unit
             if self.policy.entry is Entry.KEYPAD:
                 self._entry = KeypadEntry(firmware, self.board.keypad)
-        self._bulk_only = bulk_only = BulkOnly(unit, parts.transport)
 
         def bus_event(event: BusEvent, was_configured: bool) -> None:
             if event in (BusEvent.ATTACH, BusEvent.RESET):
                 unit.reset()
             controller.bus_event(event, was_configured)
 
-        self._device = self._usb(bulk_only, bus_event, parts)
+        self._device = self._usb(unit, bus_event, parts)
         for callback in self._ready:
             self._device.on_ready(callback)
         if self._is_plugged:
-            self._device.bus(BusEvent.ATTACH)
+            self._device.bus(BusEvent.ATTACH, self._speed)
 
     def _identity(self) -> Identity:
         usb = self.profile.usb
         return Identity(usb.vendor, usb.product, usb.revision, self.serial)
 
     def _usb(
-        self, bulk_only: BulkOnly, events: Callable[[BusEvent, bool], None], parts: Parts
+        self, unit: LogicalUnit, events: Callable[[BusEvent, bool], None], parts: Parts
     ) -> MassStorageDevice:
         usb = self.profile.usb
-        descriptors = Descriptors.mass_storage(
+        descriptors = Descriptors(
             usb.vendor_id, usb.product_id, usb.vendor, usb.product, self.serial
         )
-        return MassStorageDevice(descriptors, bulk_only, events, parts.replies.clip)
+        transports = (BulkOnly(unit, parts.transport), UsbAttachedScsi(unit, AbsentUnit()))
+        return MassStorageDevice(descriptors, transports, events, parts.replies.clip)
 
-    def _close_unit(self, unit: LogicalUnit) -> None:
+    def _close_unit(self) -> None:
         """Have nothing of a medium that closes wait for the host."""
-        if self._bulk_only is not None and self._bulk_only.drop_data():
-            unit.refuse_late(LOCKED)
+        if self._device is not None:
+            self._device.drop_data(LOCKED)
 
     def _end(self, end: BaseException) -> Handshake:
         """Power was cut, or a part crashed; model, file and element are nobody's part."""
@@ -363,7 +382,7 @@ class EmulatedDrive:
     def _lose_power(self) -> Handshake:
         """Throw the firmware away: nothing of it survives."""
         self.firmware = None
-        self._device = self._bulk_only = None
+        self._device = None
         self._entry = None
         self.board.keypad.listen(None)
         for callback in self._ready:

@@ -21,9 +21,11 @@ from host_driver.commands.shown import printable
 if TYPE_CHECKING:
     from firmware_model.emulated_drive import EmulatedDrive
     from firmware_model.serve.usbip import Export
+    from firmware_model.wire.usb import Speed
     from hil_tests.guest_address import GuestAddress
 
 DEFAULT_ADDRESS: Final = "127.0.0.1"
+SPEEDS: Final = ("super", "high")
 ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -52,6 +54,13 @@ class Served:
     help="By USB redirection, at a Unix socket or HOST:PORT; one drive.",
 )
 @click.option("--connect", is_flag=True, help="Connect to a guest that listens at SOCKET.")
+@click.option(
+    "--speed",
+    type=click.Choice(SPEEDS),
+    default=SPEEDS[0],
+    show_default=True,
+    help="Of the port that the drives seem to be in: super needs USB 3 at the other end.",
+)
 @click.option("--allow-remote", is_flag=True, help="Let other machines reach the drives.")
 @click.option("--json", "as_json", is_flag=True, help="Print where the drives are as JSON.")
 def serve(
@@ -59,6 +68,7 @@ def serve(
     usbip: str | None,
     usbredir: str | None,
     connect: bool,
+    speed: str,
     allow_remote: bool,
     as_json: bool,
 ) -> None:
@@ -77,16 +87,18 @@ def serve(
         )
     if connect and usbredir is None:
         raise click.UsageError("--connect goes with --usbredir: USB/IP hosts come to us")
+    from firmware_model.wire.usb import Speed
     from hil_tests.guest_address import GuestAddress
 
+    rate = Speed[speed.upper()]
     ended = Event()
     with ExitStack() as stack:
         stack.enter_context(_set_at_signals(ended))
         if usbip is not None:
-            documents = _by_usbip(targets, usbip, allow_remote, stack)
+            documents = _by_usbip(targets, usbip, rate, allow_remote, stack)
         elif usbredir is not None and len(targets) == 1:
             address = GuestAddress(usbredir, connect, allow_remote)
-            documents = [_by_usbredir(targets[0], address, ended, stack)]
+            documents = [_by_usbredir(targets[0], address, rate, ended, stack)]
         else:
             raise click.UsageError("a socket of USB redirection has one drive")
         if as_json:
@@ -97,7 +109,7 @@ def serve(
 
 
 def _by_usbip(
-    targets: tuple[str, ...], address: str, allow_remote: bool, stack: ExitStack
+    targets: tuple[str, ...], address: str, speed: Speed, allow_remote: bool, stack: ExitStack
 ) -> list[dict[str, Any]]:
     from firmware_model.serve.usbip import UsbIpServer, listen
     from host_driver.usbip_link import split_address
@@ -105,14 +117,14 @@ def _by_usbip(
     host, port = split_address(address)
     listener = stack.enter_context(listen(host, port, allow_remote=allow_remote))
     port = int(listener.getsockname()[1])
-    served = [_served(number, each, stack) for number, each in enumerate(targets, 1)]
+    served = [_served(number, each, speed, stack) for number, each in enumerate(targets, 1)]
     server = UsbIpServer(listener, [each.export for each in served], _tell)
     stack.callback(server.close)
     return [_document(each, host, port) for each in served]
 
 
 def _by_usbredir(
-    target: str, address: GuestAddress, ended: Event, stack: ExitStack
+    target: str, address: GuestAddress, speed: Speed, ended: Event, stack: ExitStack
 ) -> dict[str, Any]:
     from firmware_model.serve.usbredir import UsbRedirCall, UsbRedirServer
 
@@ -120,7 +132,7 @@ def _by_usbredir(
     name = address.named(stream)
     if not address.guest_listens:
         stack.callback(address.forget)
-    served = _served(1, target, stack)
+    served = _served(1, target, speed, stack)
     if address.guest_listens:
         call = UsbRedirCall(stream, name, served.export.port, _tell, ended.set)
         stack.callback(call.close)
@@ -149,7 +161,7 @@ def _set_at_signals(event: Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _served(number: int, target: str, stack: ExitStack) -> Served:
+def _served(number: int, target: str, speed: Speed, stack: ExitStack) -> Served:
     """Return a drive with power, and its operator's socket, until `stack` ends."""
     from firmware_model.operated_drive import operate
     from firmware_model.serve.operator_socket import OperatorSocket
@@ -164,7 +176,7 @@ def _served(number: int, target: str, stack: ExitStack) -> Served:
         raise click.UsageError(f"{target}: what is served is model:PROFILE or FILE.sed")
     name = ModelName.parse(rest)
     drive = powered(name, stack)
-    export = Export(number, Port(drive))
+    export = Export(number, Port(drive, speed))
     if isinstance(drive, FileDrive):
         drive.on_failure = lambda reason: _tell(f"{export.busid}: lost power: {reason}")
         path = socket_beside(Path(name.base))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from typing import Final
 
@@ -78,6 +78,13 @@ class FileDrive(EmulatedDrive):
             return super().transfer_in(endpoint, length, stream)
         except FAILURES as failed:
             return self._die(failed)
+
+    def ready(self) -> Set[tuple[int, int]] | None:
+        try:
+            return super().ready()
+        except FAILURES as failed:
+            self._die(failed)
+            return None
 
     def _die(self, failed: Exception) -> Handshake:
         self.power_off()

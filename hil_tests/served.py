@@ -9,9 +9,9 @@ from typing import Self
 
 from firmware_model.serve.port import Port
 from firmware_model.serve.usbip import Export, UsbIpServer, listen
-from firmware_model.wire.function import BusEvent, UsbFunction
+from firmware_model.wire.function import UsbFunction
 from firmware_model.wire.stream import receive, set_timeout
-from firmware_model.wire.usb import SetupPacket
+from firmware_model.wire.usb import SetupPacket, Speed
 from firmware_model.wire.usbip import ExportedDevice, ImportRequest, OpCode, OpHeader, OpStatus
 from firmware_model.wire.usbip_urb import (
     HEADER_BYTES,
@@ -67,12 +67,12 @@ class Serving:
 
 @contextmanager
 def serving(
-    functions: Sequence[UsbFunction], make_export: Callable[[int, Port], Export] = Export
+    functions: Sequence[UsbFunction],
+    make_export: Callable[[int, Port], Export] = Export,
+    speed: Speed = Speed.HIGH,
 ) -> Iterator[Serving]:
-    """Serve functions at a port of their own; those that are not attached yet are."""
-    for function in functions:
-        function.bus(BusEvent.ATTACH)
-    ports = tuple(Port(function) for function in functions)
+    """Serve functions at a port of their own."""
+    ports = tuple(Port(function, speed) for function in functions)
     exports = [make_export(number, port) for number, port in enumerate(ports, 1)]
     log = Log()
     server = UsbIpServer(listen("127.0.0.1", 0), exports, log.tell)

@@ -34,12 +34,12 @@ from firmware_model.hardware.sedfile import SedFile, SedFileError, SedFileInUse
 from firmware_model.hardware.tpm.element import TpmElement
 from firmware_model.hardware.tpm.provisioning import connect, provision
 from hil_tests.file_drive import FileDrive, told
-from host_driver.attachment import Attachment, OpenOptions
+from host_driver.attachment import Attachment, OpenOptions, TransportKind
 from host_driver.backends.in_process import InProcess
-from host_driver.bulk_only import BulkOnlyTransport
 from host_driver.errors import Disconnected, DriveInUse, NotFound, TransportError
 from host_driver.trace import traced
 from host_driver.transport import CommandTransport
+from host_driver.usb_transport import UsbTransport, open_transport
 from host_driver.verbose import Told, Verbose
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
             backend = traced(backend, options.trace, stack)
         if options.on_exchange is not None:
             backend = Told(backend, options.on_exchange)
-        opened = transport_to(drive, backend)
+        opened = transport_to(drive, backend, options.transport)
         stack.callback(opened.close)
         transport: CommandTransport = opened
         if options.on_exchange is not None:
@@ -292,11 +292,11 @@ def _close(file: SedFile) -> None:
         file.close()
 
 
-def transport_to(drive: EmulatedDrive, backend: IBackend) -> BulkOnlyTransport:
+def transport_to(drive: EmulatedDrive, backend: IBackend, kind: TransportKind) -> UsbTransport:
     """Return the way to a drive through pyusb, as to any other device on a bus."""
     usb_id = drive.profile.usb
     device = usb.core.find(backend=backend, idVendor=usb_id.vendor_id, idProduct=usb_id.product_id)
     if device is None:
         crashed = "".join(f", and its firmware crashed: {each}" for each in drive.crashes[-1:])
         raise Disconnected(f"the drive does not answer: it lost power while it started{crashed}")
-    return BulkOnlyTransport(device)
+    return open_transport(device, kind)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from firmware_model.defects import DEFECTS
 from firmware_model.firmware.bulk_only_rules import BulkOnlyRules
+from firmware_model.usb.descriptors import ENDPOINT_IN
 from firmware_model.wire.bot import Case
 from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.usb import SetupPacket
@@ -191,7 +192,7 @@ class Padding(RamDrive):
     def transfer_in(self, endpoint: int, length: int, stream: int = 0) -> bytes | Handshake:
         answer = super().transfer_in(endpoint, length, stream)
         if isinstance(answer, bytes) and 13 < len(answer) < length:
-            self.bulk_only.set_halt(True, False)
+            self.bulk_only.set_halt(ENDPOINT_IN, False)
             return answer.ljust(length, b"\0")
         return answer
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from firmware_model.firmware.bulk_only_rules import BulkOnlyRules
 from firmware_model.usb.bulk_only import MAX_DATA_BYTES, BulkOnly
-from firmware_model.usb.device import ENDPOINT_IN, ENDPOINT_OUT
+from firmware_model.usb.descriptors import ENDPOINT_IN, ENDPOINT_OUT
 from firmware_model.wire.bot import Case, Cbw, Csw, CswStatus
 from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.sense import INVALID_OPCODE, LBA_OUT_OF_RANGE, LOCKED
@@ -44,11 +44,11 @@ def exchange(
     moved: bytes | Handshake | None = None
     if host_in:
         moved = bulk.send(host_in)
-        bulk.set_halt(True, False)
+        bulk.set_halt(ENDPOINT_IN, False)
     elif host_out:
         taken = bulk.receive((BLOCK * (host_out // 512 + 1))[:host_out])
         moved = taken if isinstance(taken, Handshake) else b""
-        bulk.set_halt(False, False)
+        bulk.set_halt(ENDPOINT_OUT, False)
     status = bulk.send(13)
     assert isinstance(status, bytes)
     csw = Csw.decode(status)
@@ -109,7 +109,7 @@ def test_data_in_short_of_what_was_announced_ends_in_a_halt(request_bytes: int) 
     bulk = BulkOnly(RamDisk())
     bulk.receive(Cbw(1, 1024, True, 0, read10(0, 1)).encode())
     data, halted = bulk.send(request_bytes), bulk.send(13)
-    bulk.set_halt(True, False)
+    bulk.set_halt(ENDPOINT_IN, False)
 
     assert (data, halted) == (bytes(512), STALL)
     assert bulk.send(13) == Csw(1, 512, PASSED).encode()
@@ -185,13 +185,13 @@ BAD_WRAPPERS = {
 def test_bad_wrapper_halts_both_ways_until_reset_recovery(name: str) -> None:
     bulk = BulkOnly(RamDisk())
     bulk.receive(BAD_WRAPPERS[name])
-    for is_in in (True, False):
-        bulk.set_halt(is_in, False)
+    for endpoint in bulk.endpoints:
+        bulk.set_halt(endpoint, False)
     cleared_only = (bulk.send(13), bulk.receive(BLOCK))
     bulk.reset()
     reset_only = (bulk.send(13), bulk.receive(BLOCK))
-    for is_in in (True, False):
-        bulk.set_halt(is_in, False)
+    for endpoint in bulk.endpoints:
+        bulk.set_halt(endpoint, False)
 
     assert cleared_only == reset_only == (STALL, STALL)
     assert exchange(bulk, TEST_UNIT_READY) == (None, 0, PASSED)

@@ -144,6 +144,20 @@ def test_trace_and_verbose_show_the_bus_and_no_pin(run: Run) -> None:
     assert pcap[20:24] == (220).to_bytes(4, "little") and PIN.encode() not in pcap
 
 
+def test_commands_reach_the_drive_by_the_transport_that_was_asked_for(run: Run) -> None:
+    run("new", "n.sed", *FAST)
+    run("set-pin", "n.sed", "--transport", "uas", NEW_PIN=PIN)
+    Path("data").write_bytes(DATA)
+
+    written = run("write", "n.sed", "data", "-v", "--transport", "uas", PIN_USER=PIN)
+    read = run("read", "n.sed", "-o", "back", "-v", "--count", "1954", PIN_USER=PIN)
+
+    assert (written.status, read.status) == (0, 0)
+    assert "SET_INTERFACE 010b010000000000" in written.err
+    assert "SET_INTERFACE 010b000000000000" in read.err
+    assert Path("back").read_bytes() == DATA + bytes(448)
+
+
 def test_unlock_tells_a_program_that_it_does_not_last(run: Run, drive: str) -> None:
     told = json.loads(run("unlock", drive, "--json", PIN_USER=PIN).out)
 

@@ -78,6 +78,22 @@ def test_drives_are_used_from_other_processes(server: Server, run: Run, files: P
     assert [run("info", each).status for each in (keypad, plain)] == [0, 0]
 
 
+def test_driver_reaches_a_served_drive_by_uas_below_superspeed(run: Run, files: Path) -> None:
+    server = Server(files, "native.sed", "--usbip", "127.0.0.1:0", "--speed", "high", "--json")
+    url = server.drives()[0]["url"]
+    by_uas = run("read", url, "--transport", "uas", "--count", "1", PIN_USER=PIN)
+    server.ends(signal.SIGTERM)
+
+    assert by_uas.status == 0
+
+
+def test_driver_says_what_to_do_where_uas_takes_streams(server: Server, run: Run) -> None:
+    by_uas = run("info", server.drives()[0]["url"], "--transport", "uas")
+
+    assert by_uas.status == 3
+    assert "--transport bulk-only" in by_uas.err and "serve --speed high" in by_uas.err
+
+
 def test_keypad_drive_is_unlocked_beside_its_host(server: Server, run: Run) -> None:
     url = server.drives()[1]["url"]
     set_ = run("press", "keypad.sed", "SET", KEYS, "UNLOCK", KEYS, "UNLOCK")

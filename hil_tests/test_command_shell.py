@@ -132,7 +132,20 @@ def test_name_that_steers_a_terminal_is_shown_without_effect(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hostile = "a\x1b]0;title\x07\r\bz"
-    session = Session("", "user", None, None, None, None, False, False, None, None, as_json=False)
+    session = Session(
+        target="",
+        role="user",
+        pin_fd=None,
+        identity=None,
+        known_drives=None,
+        trace=None,
+        is_verbose=False,
+        destroys_data=False,
+        serial=None,
+        operator=None,
+        transport="bulk-only",
+        as_json=False,
+    )
     session.show({}, [hostile, "next"])
     shown = capsys.readouterr().out
     refused = run("info", f"usb:{hostile}").err

@@ -8,9 +8,10 @@ import usb.control
 import usb.core
 import usb.util
 
+from firmware_model.usb.descriptors import PIPES
 from firmware_model.wire.bot import Cbw
 from firmware_model.wire.function import BusEvent, Handshake
-from firmware_model.wire.usb import SetupPacket
+from firmware_model.wire.usb import SetupPacket, Speed
 from hil_tests.ram_disk import INQUIRY, INQUIRY_DATA, TEST_UNIT_READY, RamDrive
 from host_driver.backends.in_process import FunctionPort, InProcess
 
@@ -40,6 +41,13 @@ def test_drive_is_found_by_its_numbers_and_read_by_its_strings() -> None:
     assert device.speed == usb.util.SPEED_HIGH
 
 
+def test_port_may_be_one_of_superspeed() -> None:
+    device = found(InProcess([RamDrive()], speed=Speed.SUPER))
+
+    assert device.speed == usb.util.SPEED_SUPER
+    assert device.bcdUSB == 0x0320
+
+
 def test_each_function_has_its_own_port_and_address() -> None:
     bus = InProcess([RamDrive("A" * 12), RamDrive("B" * 12)])
     devices = list(usb.core.find(backend=bus, find_all=True))
@@ -57,7 +65,7 @@ def test_pyusb_walks_every_descriptor_and_stops() -> None:
         for interface in configuration
         for endpoint in interface
     ]
-    assert addresses == [IN, OUT]
+    assert addresses == [IN, OUT, *PIPES.values()]
     assert "Mass Storage" in str(device)
 
 
@@ -213,12 +221,12 @@ def test_handle_that_is_closed_gives_its_interfaces_back() -> None:
 
 def test_alternate_setting_is_selected_by_number() -> None:
     device = opened(RamDrive())
-    device.set_interface_altsetting(0, 0)
+    device.set_interface_altsetting(0, 1)
 
-    assert device.ctrl_transfer(0x81, 10, 0, 0, 1).tobytes() == b"\x00"
+    assert device.ctrl_transfer(0x81, 10, 0, 0, 1).tobytes() == b"\x01"
 
 
-@pytest.mark.parametrize("indexes", [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
+@pytest.mark.parametrize("indexes", [(1, 0, 0), (0, 2, 0), (0, 0, 1)])
 def test_index_past_the_last_descriptor_is_an_index_error(indexes: tuple[int, int, int]) -> None:
     bus = InProcess([RamDrive()])
     (port,) = bus.enumerate_devices()

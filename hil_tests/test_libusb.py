@@ -260,6 +260,7 @@ def test_trace_and_lines_are_written_as_asked(tmp_path: Path) -> None:
         "GET_DESCRIPTOR",
         "GET_DESCRIPTOR",
         "SET_CONFIGURATION",
+        "SET_INTERFACE",
         "TEST_UNIT_READY",
     ]
     assert (tmp_path / "drive.pcap").read_bytes()[20:24] == b"\xdc\x00\x00\x00"

@@ -1,16 +1,19 @@
 """The port between a function and whoever carries it: waiting, order, withdrawal, leaving."""
 
-from collections import deque
+from collections import Counter, deque
 
 import pytest
 
 from firmware_model.serve.port import WAITING_BYTES_MAX, WAITING_MAX, Answer, Port, Transfer
+from firmware_model.usb.descriptors import PIPES
 from firmware_model.wire.bot import Cbw
 from firmware_model.wire.function import BusEvent, Handshake
+from firmware_model.wire.uas import CommandIu, PipeId
 from firmware_model.wire.usb import SetupPacket, Speed
 from hil_tests.ram_disk import INQUIRY, INQUIRY_DATA, TEST_UNIT_READY, RamDrive
 
 IN, OUT = 0x81, 0x02
+COMMAND, STATUS = PIPES[PipeId.COMMAND], PIPES[PipeId.STATUS]
 CONFIGURE = SetupPacket(0x00, 9, 1, 0, 0)
 STATUS_QUERY = SetupPacket(0x80, 0, 0, 0, 2)
 
@@ -18,8 +21,8 @@ STATUS_QUERY = SetupPacket(0x80, 0, 0, 0, 2)
 class Told(Transfer):
     """A transfer that remembers how it ended."""
 
-    def __init__(self, endpoint: int, length: int = 0, data: bytes = b"") -> None:
-        super().__init__(endpoint, length, data)
+    def __init__(self, endpoint: int, length: int = 0, data: bytes = b"", stream: int = 0) -> None:
+        super().__init__(endpoint, length, data, stream=stream)
         self.answers: list[Answer] = []
 
     def done(self, answer: Answer) -> None:
@@ -50,10 +53,9 @@ class Host:
 class Plugged:
     """A drive on a port, in use by a host that has configured it."""
 
-    def __init__(self, drive: RamDrive | None = None) -> None:
+    def __init__(self, drive: RamDrive | None = None, speed: Speed = Speed.HIGH) -> None:
         self.drive = drive or RamDrive()
-        self.drive.bus(BusEvent.ATTACH)
-        self.port = Port(self.drive)
+        self.port = Port(self.drive, speed)
         self.host = Host()
         assert self.port.connect(self.host)
         self.submit(Control(CONFIGURE))
@@ -129,6 +131,56 @@ def test_withdrawn_transfer_is_not_heard_of_again(plugged: Plugged) -> None:
 
     assert was_withdrawn and status.answers == []
     assert len(after.answers) == 1
+
+
+class Counting(RamDrive):
+    """A drive that counts how often each pipe was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[tuple[int, int]] = Counter()
+
+    def transfer_in(self, endpoint: int, length: int, stream: int = 0) -> bytes | Handshake:
+        self.asked[endpoint, stream] += 1
+        return super().transfer_in(endpoint, length, stream)
+
+
+def plugged_for_uas(drive: RamDrive) -> Plugged:
+    plugged = Plugged(drive, Speed.SUPER)
+    plugged.submit(Control(SetupPacket(0x01, 11, 1, 0, 0)))
+    return plugged
+
+
+def test_one_behind_a_withdrawn_transfer_is_heard_of_where_pipes_are_named() -> None:
+    plugged = plugged_for_uas(RamDrive())
+    first, second = (plugged.submit(Told(STATUS, 112, stream=4)) for _ in range(2))
+    plugged.port.withdraw(first)
+    plugged.submit(Told(COMMAND, data=CommandIu(4, bytes(6)).encode()))
+
+    assert first.answers == []
+    assert [len(each) for each in second.answers if isinstance(each, bytes)] == [16]
+
+
+def test_streams_that_nothing_has_happened_on_are_not_asked_again() -> None:
+    drive = Counting()
+    plugged = plugged_for_uas(drive)
+    waiting = [plugged.submit(Told(STATUS, 112, stream=tag)) for tag in range(1, 33)]
+    plugged.submit(Told(COMMAND, data=CommandIu(7, bytes(6)).encode()))
+
+    assert [bool(each.answers) for each in waiting] == [tag == 7 for tag in range(1, 33)]
+    assert drive.asked == {(STATUS, tag): 1 + (tag == 7) for tag in range(1, 33)}
+
+
+def test_device_is_attached_at_the_speed_of_its_port_each_time() -> None:
+    plugged = Plugged(speed=Speed.SUPER)
+    speeds = []
+    for _ in range(2):
+        description = plugged.port.describe()
+        assert description is not None
+        speeds.append(description.speed)
+        plugged.port.disconnect(plugged.host)
+
+    assert speeds == [Speed.SUPER] * 2
 
 
 def test_transfer_that_has_ended_can_not_be_withdrawn(plugged: Plugged) -> None:

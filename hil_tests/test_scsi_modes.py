@@ -7,6 +7,7 @@ from firmware_model.wire.sense import (
     INVALID_FIELD_IN_CDB,
     INVALID_FIELD_IN_PARAMETERS,
     LOCKED,
+    NEXUS_LOSS,
     PARAMETER_LIST_LENGTH_ERROR,
     SOFTWARE_WRITE_PROTECTED,
     FieldPointer,
@@ -144,6 +145,16 @@ def test_block_descriptor_that_would_change_the_block_length_is_refused(
 
 
 # --- what stays --------------------------------------------------------------------------------
+
+
+def test_host_that_is_lost_leaves_its_pages_and_prevents_nothing(plain: PlainUnit) -> None:
+    select(plain, SWP)
+    plain.run(scsi.PreventAllow(True))
+    plain.unit.lose_nexus()
+
+    assert plain.run(scsi.TestUnitReady()) == NEXUS_LOSS
+    assert sense(plain, 0x0A) == SWP
+    assert plain.run(scsi.StartStopUnit(False, True)) == b""
 
 
 def test_what_is_changed_lasts_till_a_reset_and_what_is_saved_longer(opened: NativeUnit) -> None:

@@ -40,8 +40,8 @@ def test_inquiry_is_that_of_a_removable_disk_of_these_standards(opened: NativeUn
     assert inquiry[:8].hex() == "0080060245000002"
     assert inquiry[8:36] == b"sedlab  Native          0001"
     assert inquiry[36:58] == bytes(22)
-    # SAM-5, SPC-4, SBC-3, USB 2.0, Bulk-Only
-    assert inquiry[58:].hex() == "00a0046004c017291730000000000000"
+    # SAM-5, SPC-4, SBC-3, USB 2.0, Bulk-Only, UAS
+    assert inquiry[58:].hex() == "00a0046004c017291730174000000000"
 
 
 def test_vital_product_data_names_its_pages(opened: NativeUnit) -> None:
@@ -62,6 +62,10 @@ def test_pages_tell_serial_number_and_designation(opened: NativeUnit) -> None:
 
     assert designation[:4].hex() == "02010024"  # ASCII, T10 vendor identification, of the unit
     assert designation[4:] == b"sedlab  Native          0123456789AB"
+
+
+def test_commands_may_be_simple_ordered_or_for_the_head_of_the_queue(opened: NativeUnit) -> None:
+    assert data(opened, scsi.Inquiry(255, 0x86))[5] == 0x07
 
 
 def test_medium_does_not_rotate_and_can_be_read_after_an_erase(opened: NativeUnit) -> None:

@@ -1,38 +1,42 @@
 """The device as a bus sees it: chapter 9, bus events, and total answers to any setup packet."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_model.usb.device import (
-    ENDPOINT_IN,
-    ENDPOINT_OUT,
-    Descriptors,
-    MassStorageDevice,
-)
+from firmware_model.usb.descriptors import ENDPOINT_IN, ENDPOINT_OUT, PIPES, Descriptors
+from firmware_model.usb.device import MassStorageDevice
+from firmware_model.wire.bot import Cbw
 from firmware_model.wire.function import BusEvent, Handshake
+from firmware_model.wire.superspeed import EndpointCompanion, SuperSpeedCapability, Usb2Extension
+from firmware_model.wire.uas import CommandIu, PipeId, PipeUsage
 from firmware_model.wire.usb import (
+    BosDescriptor,
     ConfigurationDescriptor,
     DescriptorType,
     DeviceDescriptor,
     DeviceQualifier,
+    InterfaceDescriptor,
     SetupPacket,
+    Speed,
     StringDescriptor,
 )
-from hil_tests.ram_disk import RamDrive
+from hil_tests.ram_disk import RamDrive, read10
 
 SET_CONFIGURATION = SetupPacket(0x00, 9, 1, 0, 0)
 GET_CONFIGURATION = SetupPacket(0x80, 8, 0, 0, 1)
 
 
-def attached() -> RamDrive:
+def attached(speed: Speed = Speed.HIGH) -> RamDrive:
     drive = RamDrive()
-    drive.bus(BusEvent.ATTACH)
+    drive.bus(BusEvent.ATTACH, speed)
     return drive
 
 
-def configured() -> RamDrive:
-    drive = attached()
+def configured(speed: Speed = Speed.HIGH) -> RamDrive:
+    drive = attached(speed)
     assert drive.control(SET_CONFIGURATION) == 0
     return drive
 
@@ -63,32 +67,95 @@ def test_nobody_answers_after_the_drive_is_unplugged() -> None:
     assert drive.transfer_in(ENDPOINT_IN, 13) is Handshake.DETACHED
 
 
-def test_descriptors_describe_a_high_speed_mass_storage_drive() -> None:
-    drive = attached()
+def settings(speed: Speed, kind: int = DescriptorType.CONFIGURATION) -> list[InterfaceDescriptor]:
+    blob = descriptor(attached(speed), kind)
+    return list(ConfigurationDescriptor.decode(blob).interfaces)
+
+
+SPEEDS = {
+    Speed.FULL: (0x0210, 64, 64, 100),
+    Speed.HIGH: (0x0210, 64, 512, 100),
+    Speed.SUPER: (0x0320, 9, 1024, 25),
+}
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+def test_descriptors_are_those_of_the_speed_it_was_attached_at(speed: Speed) -> None:
+    drive = attached(speed)
     device = DeviceDescriptor.decode(descriptor(drive, DescriptorType.DEVICE))
     configuration = ConfigurationDescriptor.decode(descriptor(drive, DescriptorType.CONFIGURATION))
+    (packet_bytes,) = {
+        endpoint.max_packet_size
+        for interface in configuration.interfaces
+        for endpoint in interface.endpoints
+    }
 
-    (interface,) = configuration.interfaces
-    triple = (
-        interface.interface_class,
-        interface.interface_subclass,
-        interface.interface_protocol,
-    )
-    assert triple == (8, 6, 0x50)
-    assert [endpoint.max_packet_size for endpoint in interface.endpoints] == [512, 512]
+    found = (device.usb_version, device.max_packet_size_0, packet_bytes, configuration.max_power)
+    assert found == SPEEDS[speed]
+
+
+@pytest.mark.parametrize("port", [Speed.UNKNOWN, Speed.LOW, Speed.WIRELESS, Speed.SUPER_PLUS])
+def test_port_of_another_speed_is_met_as_far_as_the_drive_can(port: Speed) -> None:
+    version = DeviceDescriptor.decode(descriptor(attached(port), DescriptorType.DEVICE)).usb_version
+
+    assert version == (0x0320 if port is Speed.SUPER_PLUS else 0x0210)
+
+
+def test_serial_is_the_third_string() -> None:
+    drive = attached()
+    device = DeviceDescriptor.decode(descriptor(drive, DescriptorType.DEVICE))
     serial = StringDescriptor.decode(descriptor(drive, 3, device.serial_index))
+
     assert serial.text == "0123456789AB"
 
 
-def test_at_full_speed_the_packets_would_have_64_bytes() -> None:
-    drive = attached()
-    qualifier = DeviceQualifier.decode(descriptor(drive, DescriptorType.DEVICE_QUALIFIER))
-    other = ConfigurationDescriptor.decode(
-        descriptor(drive, DescriptorType.OTHER_SPEED_CONFIGURATION)
-    )
+@pytest.mark.parametrize("speed", SPEEDS)
+def test_one_interface_speaks_bulk_only_and_uas_as_its_second_setting(speed: Speed) -> None:
+    triples = [
+        (one.alternate_setting, one.interface_class, one.interface_subclass, one.interface_protocol)
+        for one in settings(speed)
+    ]
 
-    assert qualifier.configuration_count == 1
-    assert {endpoint.max_packet_size for endpoint in other.interfaces[0].endpoints} == {64}
+    assert triples == [(0, 8, 6, 0x50), (1, 8, 6, 0x62)]
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+def test_each_pipe_of_uas_says_what_it_is_for(speed: Speed) -> None:
+    _, uas = settings(speed)
+
+    usages = {PipeUsage.among(endpoint.extra): endpoint for endpoint in uas.endpoints}
+    assert list(usages) == [PipeUsage(pipe) for pipe in PipeId]
+    assert [one.is_in for one in usages.values()] == [False, True, True, False]
+    assert len({endpoint.address for endpoint in uas.endpoints}) == 4
+
+
+def test_superspeed_gives_every_pipe_but_that_of_commands_32_streams() -> None:
+    bulk_only, uas = settings(Speed.SUPER)
+
+    def streams(interface: InterfaceDescriptor) -> list[int]:
+        found = [EndpointCompanion.among(each.extra) for each in interface.endpoints]
+        return [-1 if each is None else each.stream_count for each in found]
+
+    assert (streams(bulk_only), streams(uas)) == ([0, 0], [0, 32, 32, 32])
+    assert [streams(each) for each in settings(Speed.HIGH)] == [[-1] * 2, [-1] * 4]
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+def test_drive_tells_that_it_could_be_faster(speed: Speed) -> None:
+    store = BosDescriptor.decode(descriptor(attached(speed), DescriptorType.BOS))
+    extension, superspeed = store.capabilities
+
+    assert Usb2Extension.decode(extension).has_lpm
+    assert SuperSpeedCapability.decode(superspeed).speeds == 0b1110
+
+
+@pytest.mark.parametrize(("speed", "other_bytes"), [(Speed.HIGH, 64), (Speed.FULL, 512)])
+def test_drive_tells_what_it_would_be_at_the_other_speed(speed: Speed, other_bytes: int) -> None:
+    qualifier = descriptor(attached(speed), DescriptorType.DEVICE_QUALIFIER)
+    other = settings(speed, DescriptorType.OTHER_SPEED_CONFIGURATION)
+
+    assert DeviceQualifier.decode(qualifier).configuration_count == 1
+    assert {one.max_packet_size for each in other for one in each.endpoints} == {other_bytes}
 
 
 @pytest.mark.parametrize("length", [0, 1, 8, 18, 64])
@@ -105,8 +172,8 @@ def test_every_descriptor_answer_passes_the_clip() -> None:
         asked.append(length)
         return answer
 
-    descriptors = Descriptors.mass_storage(1, 2, "m", "p", "s")
-    drive = MassStorageDevice(descriptors, RamDrive().bulk_only, lambda *_: None, clip)
+    descriptors = Descriptors(1, 2, "m", "p", "s")
+    drive = MassStorageDevice(descriptors, (RamDrive().bulk_only,), lambda *_: None, clip)
     drive.bus(BusEvent.ATTACH)
     answers = [drive.control(SetupPacket(0x80, 6, kind << 8, 0, 1)) for kind in (1, 2, 3, 6, 7)]
 
@@ -170,9 +237,11 @@ def test_set_configuration_clears_halts() -> None:
     [
         SetupPacket(0x00, 9, 2, 0, 0),  # no such configuration
         SetupPacket(0x00, 3, 1, 0, 0),  # no remote wakeup
-        SetupPacket(0x01, 11, 1, 0, 0),  # no such alternate setting
+        SetupPacket(0x01, 11, 2, 0, 0),  # no such alternate setting
         SetupPacket(0x02, 3, 0, 0x83, 0),  # no such endpoint
-        SetupPacket(0x80, 6, 0x0F00, 0, 5),  # no BOS below USB 2.1
+        SetupPacket(0x00, 49, 40, 0, 0),  # SET ISOCH DELAY, which is of SuperSpeed
+        SetupPacket(0x00, 3, 48, 0, 0),  # U1 ENABLE too
+        SetupPacket(0x01, 3, 0, 0, 0),  # FUNCTION SUSPEND too
         SetupPacket(0x80, 6, 0x0304, 0, 255),  # no such string
         SetupPacket(0xC0, 1, 0, 0, 1),  # no vendor requests
         SetupPacket(0xA1, 0xFE, 0, 1, 1),  # GET MAX LUN of another interface
@@ -181,6 +250,125 @@ def test_set_configuration_clears_halts() -> None:
 )
 def test_what_is_not_supported_stalls(setup: SetupPacket) -> None:
     assert configured().control(setup) is Handshake.STALL
+
+
+SUPER_STALLS = [
+    SetupPacket(0x80, 6, 0x0600, 0, 10),  # there is no other speed to ask about
+    SetupPacket(0x80, 6, 0x0700, 0, 255),
+    SetupPacket(0x00, 48, 0, 0, 5),  # SET SEL has 6 bytes
+    SetupPacket(0x00, 3, 50, 0, 0),  # no latency tolerance messages
+]
+
+
+@pytest.mark.parametrize("setup", SUPER_STALLS)
+def test_what_superspeed_does_not_have_stalls(setup: SetupPacket) -> None:
+    assert configured(Speed.SUPER).control(setup, bytes(setup.length)) is Handshake.STALL
+
+
+def test_superspeed_host_may_tell_its_latencies_and_suspend_the_function() -> None:
+    drive = configured(Speed.SUPER)
+
+    assert drive.control(SetupPacket(0x00, 48, 0, 0, 6), bytes(6)) == 6
+    assert drive.control(SetupPacket(0x00, 49, 40, 0, 0)) == 0
+    assert drive.control(SetupPacket(0x01, 3, 0, 0x0300, 0)) == 0
+
+
+def test_link_states_are_enabled_told_and_gone_after_a_reset() -> None:
+    drive = configured(Speed.SUPER)
+    get_status = SetupPacket(0x80, 0, 0, 0, 2)
+    seen = [drive.control(get_status)]
+    for request, feature in ((3, 48), (3, 49), (1, 48)):
+        drive.control(SetupPacket(0x00, request, feature, 0, 0))
+        seen.append(drive.control(get_status))
+    drive.bus(BusEvent.RESET)
+
+    assert seen == [b"\x00\0", b"\x04\0", b"\x0c\0", b"\x08\0"]
+    assert drive.control(get_status) == b"\0\0"
+
+
+def test_alternate_setting_is_told_and_decides_which_endpoints_there_are() -> None:
+    drive = configured()
+    get_interface = SetupPacket(0x81, 10, 0, 0, 1)
+    before = drive.control(get_interface), halt_status(drive, PIPES[PipeId.STATUS])
+    assert drive.control(SetupPacket(0x01, 11, 1, 0, 0)) == 0
+
+    assert before == (b"\0", Handshake.STALL)
+    assert drive.control(get_interface) == b"\1"
+    assert [halt_status(drive, endpoint) for endpoint in PIPES.values()] == [b"\0\0"] * 4
+    assert drive.control(SetupPacket(0xA1, 0xFE, 0, 0, 1)) is Handshake.STALL
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        lambda drive: drive.control(SET_CONFIGURATION),
+        lambda drive: [drive.bus(BusEvent.RESET), drive.control(SET_CONFIGURATION)],
+    ],
+)
+def test_configuring_anew_selects_bulk_only(back: Callable[[RamDrive], object]) -> None:
+    drive = configured()
+    drive.control(SetupPacket(0x01, 11, 1, 0, 0))
+    back(drive)
+
+    assert drive.control(SetupPacket(0x81, 10, 0, 0, 1)) == b"\0"
+
+
+def test_selecting_a_setting_drops_what_was_under_way() -> None:
+    drive = configured()
+    drive.transfer_out(ENDPOINT_OUT, Cbw(1, 512, True, 0, read10(0, 1)).encode())
+    drive.control(SetupPacket(0x02, 3, 0, ENDPOINT_IN, 0))
+    drive.control(SetupPacket(0x01, 11, 0, 0, 0))
+
+    assert halt_status(drive, ENDPOINT_IN) == b"\0\0"
+    assert drive.transfer_in(ENDPOINT_IN, 512) is Handshake.NAK
+
+
+def test_reset_does_not_change_the_speed() -> None:
+    drive = configured(Speed.SUPER)
+    drive.bus(BusEvent.RESET)
+
+    assert descriptor(drive, DescriptorType.DEVICE)[2:4] == b"\x20\x03"
+
+
+def test_drive_names_the_transfers_that_may_now_end_differently() -> None:
+    drive = configured(Speed.SUPER)
+    drive.control(SetupPacket(0x01, 11, 1, 0, 0))
+    status, data_in = PIPES[PipeId.STATUS], PIPES[PipeId.DATA_IN]
+    drive.ready()
+    for tag in (1, 2, 3):
+        assert drive.transfer_in(status, 112, tag) is Handshake.NAK
+        assert drive.transfer_in(data_in, 512, tag) is Handshake.NAK
+    named = [drive.ready()]
+    for tag in (1, 2, 3):
+        drive.transfer_out(PIPES[PipeId.COMMAND], CommandIu(tag, read10(0, 1)).encode())
+        named.append(drive.ready())
+    drive.transfer_in(data_in, 512, 1)
+    named.append(drive.ready())
+    drive.cancel(status, 3)
+    drive.bus(BusEvent.RESET)
+    named.append(drive.ready())
+
+    assert named == [
+        set(),
+        {(data_in, 1)},
+        set(),  # their turn is yet to come
+        set(),
+        {(status, 1), (data_in, 2)},
+        {(status, 2), (data_in, 3)},
+    ]
+    assert drive.ready() == set()
+
+
+def test_halt_ends_the_wait_of_every_transfer_on_its_endpoint() -> None:
+    drive = configured(Speed.SUPER)
+    drive.control(SetupPacket(0x01, 11, 1, 0, 0))
+    status = PIPES[PipeId.STATUS]
+    drive.ready()
+    for tag in (1, 2):
+        assert drive.transfer_in(status, 112, tag) is Handshake.NAK
+    drive.control(SetupPacket(0x02, 3, 0, status, 0))
+
+    assert drive.ready() == {(status, 1), (status, 2)}
 
 
 def test_the_drive_has_one_logical_unit() -> None:
@@ -201,22 +389,25 @@ def test_waiting_host_is_told_when_an_answer_is_there() -> None:
 SETUPS = st.builds(
     SetupPacket,
     st.integers(0, 0xFF) | st.sampled_from([0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x21, 0xA1]),
-    st.integers(0, 0xFF) | st.integers(0, 12),
-    st.integers(0, 0xFFFF) | st.integers(0, 1),
-    st.integers(0, 0xFFFF) | st.sampled_from([0, ENDPOINT_IN, ENDPOINT_OUT]),
+    st.integers(0, 0xFF) | st.integers(0, 12) | st.integers(48, 49),
+    st.integers(0, 0xFFFF) | st.integers(0, 1) | st.integers(48, 50),
+    st.integers(0, 0xFFFF) | st.sampled_from([0, *PIPES.values()]),
     st.integers(0, 0xFFFF) | st.integers(0, 2),
 )
 
 
-@given(st.lists(st.tuples(SETUPS, st.binary(max_size=8)), max_size=12))
+@given(
+    st.sampled_from(list(SPEEDS)), st.lists(st.tuples(SETUPS, st.binary(max_size=8)), max_size=12)
+)
 def test_any_setup_packets_are_answered_within_their_length(
+    speed: Speed,
     requests: list[tuple[SetupPacket, bytes]],
 ) -> None:
-    drive = configured()
+    drive = configured(speed)
     for setup, data in requests:
         answer = drive.control(setup, data)
         if isinstance(answer, bytes):
             assert setup.is_in
             assert len(answer) <= setup.length
         else:
-            assert answer in (0, Handshake.STALL)
+            assert answer in (0, setup.length, Handshake.STALL)

@@ -15,7 +15,7 @@ from firmware_model.serve.usbip_session import ISO_PACKETS_MAX, OUT_BYTES_MAX
 from firmware_model.wire.bot import Cbw
 from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.stream import receive, set_timeout
-from firmware_model.wire.usb import SetupPacket
+from firmware_model.wire.usb import SetupPacket, Speed
 from firmware_model.wire.usbip import (
     DeviceCount,
     ExportedDevice,
@@ -116,6 +116,16 @@ def test_imported_device_is_described(served: Serving) -> None:
     assert status == OpStatus.OK and client.device is not None
     numbers = (client.device.vendor_id, client.device.product_id, client.device.speed)
     assert numbers == (0x1209, 0x5ED0, 3)
+
+
+def test_speed_of_the_port_is_that_of_the_device() -> None:
+    with (
+        serving([RamDrive()], speed=Speed.SUPER) as served,
+        RawClient(served.address) as client,
+    ):
+        client.ask_for("1-1")
+
+        assert client.device is not None and client.device.speed == Speed.SUPER
 
 
 def test_drive_attached_already_is_busy_and_says_so(served: Serving, client: RawClient) -> None:

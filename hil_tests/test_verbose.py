@@ -55,6 +55,7 @@ def test_lines_tell_of_each_control_transfer() -> None:
         "GET_DESCRIPTOR 800600030000fe00 STRING 0: in 4 of 254, done",
         "GET_DESCRIPTOR 800603030904fe00 STRING 3: in 26 of 254, done",
         "SET_CONFIGURATION 0009010000000000: no data, done",
+        "SET_INTERFACE 010b000000000000: no data, done",
         "GET_MAX_LUN a1fe000000000100: in 1 of 1, done",
         "RESET 21ff000000000000: no data, done",
         "CLEAR_FEATURE 0201000081000000 endpoint 81h: no data, done",

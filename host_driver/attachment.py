@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -75,6 +76,13 @@ class Holder(Protocol):
         ...
 
 
+class TransportKind(StrEnum):
+    """The protocols by which commands reach a drive over USB."""
+
+    BULK_ONLY = "bulk-only"
+    UAS = "uas"
+
+
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
     """How a drive is to be opened; a scheme heeds what concerns it."""
@@ -86,6 +94,7 @@ class OpenOptions:
     trace: Path | None = None  # pcap to write
     on_exchange: Callable[[str], None] | None = None  # takes one line for each exchange
     operator: Operator | None = None  # whose hands, where the scheme brings none itself
+    transport: TransportKind = TransportKind.BULK_ONLY
 
 
 @dataclass(frozen=True, slots=True)

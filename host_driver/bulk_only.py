@@ -14,44 +14,14 @@ import usb.util
 from firmware_model.wire.bot import BulkOnlyRequest, Cbw, Csw, CswStatus
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.sense import Sense
-from host_driver.errors import (
-    AccessDenied,
-    BadCsw,
-    Disconnected,
-    DriveError,
-    DriveInUse,
-    NotFound,
-    ProtocolError,
-    Stalled,
-    Timeout,
-    TransportError,
-    WrongTag,
-)
+from host_driver.errors import BadCsw, Disconnected, DriveError, NotFound, WrongTag
+from host_driver.mass_storage import claimed_interface, failure
 from host_driver.transport import DEFAULT_TIMEOUT_MS, Completion, ScsiStatus
 
-MASS_STORAGE, SCSI_TRANSPARENT, BULK_ONLY = 0x08, 0x06, 0x50
+BULK_ONLY = 0x50
 REQUEST_SENSE = bytes.fromhex("030000001200")
 CSW_BYTES = Csw.LAYOUT.size
 RECOVERY_TIMEOUT_MS = 5_000
-
-
-def failure(error: usb.core.USBError, what: str) -> DriveError:
-    """Return what a pyusb error that happened during `what` is called in the tree of errors."""
-    reason = f"{what}: {error.strerror or error}"
-    if isinstance(error, usb.core.USBTimeoutError):
-        return Timeout(f"{what}: no answer in time")
-    match error.errno:
-        case errno.EPIPE:
-            return Stalled(f"{what}: the drive stalled")
-        case errno.ENODEV:
-            return Disconnected(f"{what}: the drive is gone")
-        case errno.EBUSY:
-            return DriveInUse(f"{what}: the drive is in use by another process")
-        case errno.EACCES | errno.EPERM:
-            return AccessDenied(f"{what}: not allowed to open the drive")
-        case errno.EOVERFLOW:
-            return ProtocolError(f"{what}: the drive sent more than it was asked for")
-    return TransportError(reason)
 
 
 class BulkOnlyTransport:
@@ -64,14 +34,8 @@ class BulkOnlyTransport:
         self._device = device
         self._tag = 0
         self._buffer = array("B")  # of the last data phase: most that follow are as long
-        try:
-            interface = self._find_interface()
-            self._interface = interface.bInterfaceNumber
-            usb.util.claim_interface(device, self._interface)
-            if interface.bAlternateSetting:
-                device.set_interface_altsetting(self._interface, interface.bAlternateSetting)
-        except usb.core.USBError as error:
-            raise failure(error, "opening the drive") from error
+        interface = claimed_interface(device, BULK_ONLY, "Bulk-Only")
+        self._interface = interface.bInterfaceNumber
         bulk = {
             usb.util.endpoint_direction(endpoint.bEndpointAddress): endpoint.bEndpointAddress
             for endpoint in interface
@@ -86,30 +50,6 @@ class BulkOnlyTransport:
     def device(self) -> usb.core.Device:
         """The device itself, for who speaks to it below any transport."""
         return self._device
-
-    def _find_interface(self) -> usb.core.Interface:
-        """Return the interface, in a configuration that is selected if none was."""
-        for configuration in self._device:
-            interface = usb.util.find_descriptor(
-                configuration,
-                bInterfaceClass=MASS_STORAGE,
-                bInterfaceSubClass=SCSI_TRANSPARENT,
-                bInterfaceProtocol=BULK_ONLY,
-            )
-            if interface is not None:
-                # Selecting the active configuration again would be a reset of its endpoints.
-                if self._active_configuration() != configuration.bConfigurationValue:
-                    self._device.set_configuration(configuration.bConfigurationValue)
-                return interface
-        raise NotFound("the device has no Bulk-Only mass-storage interface (08/06/50)")
-
-    def _active_configuration(self) -> int:
-        try:
-            return int(self._device.get_active_configuration().bConfigurationValue)
-        except usb.core.USBError as error:
-            if error.errno is not None:  # pyusb's own "Configuration not set" has none
-                raise
-            return 0
 
     def get_max_lun(self) -> int:
         """Return the highest LUN; a drive with one may stall the request, which says 0 (3.2)."""

@@ -3,7 +3,8 @@
     DriveError
       TransportError      Timeout Stalled Disconnected DriveInUse                    exit 3
                           AccessDenied NoBackend NotFound
-      ProtocolError       BadCsw WrongTag ShortData IdentityChanged IdentityUnknown  exit 3
+      ProtocolError       BadCsw BadIu WrongTag ShortData                            exit 3
+                          IdentityChanged IdentityUnknown
       CommandRefused      Locked WrongPin(tries_left) Blocked Erased NoPin           exit 1
                           SelfTestFailed NotSupported
 
@@ -63,8 +64,12 @@ class BadCsw(ProtocolError):
     """The status wrapper is malformed, or reports a phase error (BOT 6.3, 6.6.2)."""
 
 
+class BadIu(ProtocolError):
+    """An information unit is malformed, comes out of turn, or refuses one that was sent (UAS)."""
+
+
 class WrongTag(ProtocolError):
-    """The status wrapper answers another command (BOT 6.3.1)."""
+    """The status answers another command (BOT 6.3.1)."""
 
 
 class ShortData(ProtocolError):

@@ -22,6 +22,7 @@ from firmware_model.wire import scsi
 from firmware_model.wire.sense import (
     INTERNAL_TARGET_FAILURE,
     INVALID_OPCODE,
+    NEXUS_LOSS,
     NO_SENSE,
     POWER_ON_RESET,
     SOFTWARE_WRITE_PROTECTED,
@@ -64,13 +65,25 @@ class LogicalUnit:
         }
         self.use_statuses(False)
 
-    def reset(self) -> None:
-        """Begin anew after a hard reset, and tell the next host that there was one (SAM-5 6.3)."""
+    def reset(self, attention: Sense = POWER_ON_RESET) -> None:
+        """Begin anew after a reset, and tell the next host that there was one (SAM-5 6.3)."""
         self._readiness.reset()
         self._modes.reset()
         self._reservations.reset()
         self._sense = NO_SENSE
-        self.attention(POWER_ON_RESET)
+        self.attention(attention)
+
+    def lose_nexus(self) -> None:
+        """End what the host held as long as it was there (SAM-5 6.3.4); mode pages stay."""
+        self._readiness.lose_nexus()
+        self._reservations.reset()
+        self._sense = NO_SENSE
+        self.attention(NEXUS_LOSS)
+
+    @property
+    def pending_attentions(self) -> Sequence[Sense]:
+        """The unit attentions that wait to be told, first the next."""
+        return self._attentions
 
     def attention(self, sense: Sense) -> None:
         """Queue a UNIT ATTENTION for the next command that reports one."""

@@ -88,13 +88,14 @@ class Description:
 class Port:
     """One function for one host. Whoever else touches the function holds `lock` meanwhile.
 
-    The device stays attached while nobody uses it, so that it can be listed; each host that leaves
-    is a cable that was pulled, and leaves it attached anew.
+    The device is attached at the port's speed, and stays so while nobody uses it, so that it can be
+    listed; each host that leaves is a cable that was pulled, and leaves it attached anew.
     """
 
-    def __init__(self, function: UsbFunction) -> None:
+    def __init__(self, function: UsbFunction, speed: Speed = Speed.HIGH) -> None:
         self.lock = RLock()
         self._function = function
+        self._speed = speed
         self._host: Host | None = None
         self._has_left = False  # since this host came
         self._configuration = 0  # what this host selected
@@ -104,6 +105,7 @@ class Port:
         self._is_woken = False
         self._is_retrying = False
         function.on_ready(self._wake)
+        self._attach()
 
     # --- what is there ---------------------------------------------------------------------------
 
@@ -154,7 +156,7 @@ class Port:
             self._forget()
             if not self._has_left:
                 self._call(lambda: self._function.bus(BusEvent.DETACH))
-                self._call(lambda: self._function.bus(BusEvent.ATTACH))
+                self._attach()
 
     def reset(self, *, selects_again: bool) -> None:
         """Reset the port, and select the configuration again where the host leaves that to us."""
@@ -190,12 +192,18 @@ class Port:
             queue = self._waiting.get(pipe)
             if queue is None or transfer not in queue:
                 return False
-            if queue[0] is transfer:
-                self._function.cancel(*pipe)
+            is_first = queue[0] is transfer
             queue.remove(transfer)
             self._count -= 1
             self._bytes -= len(transfer.data)
+            if is_first:
+                self._function.cancel(*pipe)
+                self._retry_first(queue)  # the function has not heard of the one behind it
+                self._retry()
             return True
+
+    def _attach(self) -> None:
+        self._call(lambda: self._function.bus(BusEvent.ATTACH, self._speed))
 
     def _wait(self, transfer: Transfer) -> bool:
         size = len(transfer.data)
@@ -250,10 +258,15 @@ class Port:
         try:
             while self._is_woken:
                 self._is_woken = False
-                for queue in tuple(self._waiting.values()):
-                    self._retry_first(queue)
+                for pipe in self._ready():
+                    self._retry_first(self._waiting.get(pipe, deque()))
         finally:
             self._is_retrying = False
+
+    def _ready(self) -> list[tuple[int, int]]:
+        """Return the endpoints and streams where trying again may lead to something else."""
+        found = self._call(self._function.ready)
+        return [pipe for pipe in self._waiting if found is None or pipe in found]
 
     def _retry_first(self, queue: deque[Transfer]) -> None:
         while queue:

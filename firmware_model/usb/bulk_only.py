@@ -17,44 +17,22 @@ endpoints until Reset Recovery (6.6.1). Which case halts, refuses and so on is a
 firmware's part for it.
 """
 
+from collections.abc import Set
 from enum import Enum, auto
-from typing import Protocol
+from typing import Final
 
 from firmware_model.firmware.bulk_only_rules import BulkOnlyRules
 from firmware_model.firmware.parts import Transport
-from firmware_model.wire.bot import Case, Cbw, CswStatus
+from firmware_model.usb.descriptors import ENDPOINT_IN, ENDPOINT_OUT, PACKET_BYTES
+from firmware_model.usb.unit import FirstUnit
+from firmware_model.wire.bot import BulkOnlyRequest, Case, Cbw, CswStatus
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.function import Handshake
 from firmware_model.wire.scsi import Direction, Transfer
 from firmware_model.wire.sense import Sense
+from firmware_model.wire.usb import SetupPacket, Speed
 
-MAX_DATA_BYTES = 16 << 20  # that a command may use of OUT: nothing here buffers without end
-
-
-class Answer(Protocol):
-    """How a logical unit ended a command."""
-
-    @property
-    def data(self) -> bytes:
-        """Data-in, at most what `transfer` announced."""
-        ...
-
-    @property
-    def sense(self) -> Sense | None:
-        """Why the command was refused; None when it was not."""
-        ...
-
-
-class Unit(Protocol):
-    """The logical unit behind the wrappers."""
-
-    def transfer(self, cdb: bytes) -> Transfer:
-        """What the command would move; a length of None stands for all the host announces."""
-        ...
-
-    def execute(self, cdb: bytes, data_out: bytes) -> Answer:
-        """Run the command."""
-        ...
+MAX_DATA_BYTES: Final = 16 << 20  # that a command may use of OUT: nothing here buffers without end
 
 
 class _Phase(Enum):
@@ -67,21 +45,22 @@ class _Phase(Enum):
 class BulkOnly:
     """Wrappers in and out of two bulk endpoints, for one logical unit."""
 
-    def __init__(
-        self,
-        unit: Unit,
-        rules: Transport | None = None,
-        max_packet_bytes: int = 512,
-    ) -> None:
+    endpoints = (ENDPOINT_IN, ENDPOINT_OUT)
+
+    def __init__(self, unit: FirstUnit, rules: Transport | None = None) -> None:
         self._unit = unit
         self._rules = rules or BulkOnlyRules()
-        self._max_packet_bytes = max_packet_bytes
-        self.restart()
+        self.restart(Speed.HIGH)
 
-    def restart(self) -> None:
+    def restart(self, speed: Speed) -> None:
         """Begin anew, as after a bus reset or SET_CONFIGURATION: no halt, no command pending."""
+        self._max_packet_bytes = PACKET_BYTES[speed]
         self._in_is_halted = self._out_is_halted = False
         self._await_command()
+
+    def select(self) -> None:
+        """Become the transport in use: no status of it is a RESERVATION CONFLICT."""
+        self._unit.use_statuses(False)
 
     def reset(self) -> None:
         """Bulk-Only Mass Storage Reset: ready for a CBW, while halts stay (BOT 3.1)."""
@@ -102,32 +81,61 @@ class BulkOnly:
         self._received: list[bytes] = []
         self._csw = b""
 
-    def drop_data(self) -> bool:
-        """Give the host nothing more of an answer, and tell whether one was being fetched.
+    def drop_data(self, sense: Sense) -> None:
+        """Give the host nothing more of an answer: a command whose data it fetches is refused.
 
         For a medium that closes: what was read from it must not wait here for the next host.
         """
         self._received = []
         if self._phase is not _Phase.DATA_IN:
-            return False
+            return
         self._data = b""
         self._in_is_halted = True
         self._status(CswStatus.FAILED, self._cbw.data_length - self._moved)
-        return True
+        self._unit.refuse_late(sense)
 
-    def is_halted(self, is_in: bool) -> bool:
+    @property
+    def owes_status(self) -> bool:
+        """Whether a command was executed and the host has not been told how it ended."""
+        return self._phase in (_Phase.DATA_IN, _Phase.STATUS)
+
+    def is_halted(self, endpoint: int) -> bool:
         """Whether that endpoint answers STALL."""
-        return self._in_is_halted if is_in else self._out_is_halted
+        return self._in_is_halted if endpoint == ENDPOINT_IN else self._out_is_halted
 
-    def set_halt(self, is_in: bool, is_halted: bool) -> None:
+    def set_halt(self, endpoint: int, is_halted: bool) -> None:
         """Halt an endpoint, or clear its halt; one halted by a bad CBW only Reset can clear."""
         is_halted = is_halted or self._rules.keeps_halt(self._is_wedged)
-        if is_in:
+        if endpoint == ENDPOINT_IN:
             self._in_is_halted = is_halted
             if self._phase is _Phase.STATUS and not is_halted and self._rules.drops_status():
                 self._await_command()
         else:
             self._out_is_halted = is_halted
+
+    def request(self, setup: SetupPacket) -> bytes | int | Handshake:
+        """Answer a class request to the interface (BOT 3.1, 3.2)."""
+        if setup.request == BulkOnlyRequest.GET_MAX_LUN and setup.is_in and setup.length == 1:
+            return b"\x00"
+        if setup.request == BulkOnlyRequest.RESET and not setup.is_in and setup.length == 0:
+            self.reset()
+            return 0
+        return Handshake.STALL
+
+    def transfer_out(self, endpoint: int, data: bytes, stream: int) -> int | Handshake:
+        """Take a transfer to the OUT endpoint; any other stalls."""
+        return self.receive(data) if endpoint == ENDPOINT_OUT else Handshake.STALL
+
+    def transfer_in(self, endpoint: int, length: int, stream: int) -> bytes | Handshake:
+        """Give a transfer from the IN endpoint; any other stalls."""
+        return self.send(length) if endpoint == ENDPOINT_IN else Handshake.STALL
+
+    def cancel(self, endpoint: int, stream: int) -> None:
+        """Forget a transfer answered NAK: nothing of it was kept."""
+
+    def ready(self, waiting: Set[tuple[int, int]]) -> Set[tuple[int, int]]:
+        """Return which transfers to try again: there is one each way at most."""
+        return waiting
 
     def receive(self, data: bytes) -> int | Handshake:
         """Take one transfer to the OUT endpoint: a CBW, or data."""

@@ -1,122 +1,84 @@
-"""A mass-storage device on the bus: chapter 9 around the Bulk-Only endpoints.
+"""A mass-storage device on the bus: chapter 9 around what its alternate settings do.
 
-Source: USB 2.0 chapter 9; BOT 1.0 sections 3 and 4.
+Source: USB 2.0 chapter 9; USB 3.2 chapter 9 for SuperSpeed.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence, Set
+from typing import Protocol
 
-from firmware_model.usb.bulk_only import BulkOnly
-from firmware_model.wire.bot import BulkOnlyRequest
+from firmware_model.usb.descriptors import CONFIGURATION, INTERFACE, Descriptors, signalled
 from firmware_model.wire.function import BusEvent, Handshake
+from firmware_model.wire.sense import Sense
 from firmware_model.wire.usb import (
     DIRECTION_IN,
-    ConfigurationDescriptor,
-    DescriptorType,
-    DeviceDescriptor,
-    DeviceQualifier,
-    EndpointDescriptor,
+    FUNCTION_SUSPEND,
     Feature,
-    InterfaceDescriptor,
-    LangIds,
     Recipient,
     Request,
     RequestKind,
     SetupPacket,
-    StringDescriptor,
+    Speed,
 )
 
-INTERFACE = 0
-CONFIGURATION = 1
-ENDPOINT_IN = 0x81
-ENDPOINT_OUT = 0x02
-US_ENGLISH = 0x0409
-FULL_SPEED_PACKET_BYTES = 64
-HIGH_SPEED_PACKET_BYTES = 512
+SEL_BYTES = 6  # of SET SEL, a host's exit latencies
+LINK_STATES: dict[int, int] = {
+    Feature.U1_ENABLE: 0x04,
+    Feature.U2_ENABLE: 0x08,
+}  # bits of GET STATUS
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptors:
-    """Everything GET DESCRIPTOR can ask a high-speed device for."""
+class Transport(Protocol):
+    """What one alternate setting does with its endpoints."""
 
-    device: DeviceDescriptor
-    configuration: ConfigurationDescriptor
-    strings: tuple[str, ...]  # of index 1, 2, ...
+    @property
+    def endpoints(self) -> tuple[int, ...]:
+        """The addresses of its endpoints."""
+        ...
 
-    @classmethod
-    def mass_storage(
-        cls, vendor_id: int, product_id: int, manufacturer: str, product: str, serial: str
-    ) -> "Descriptors":
-        """Describe a bus-powered high-speed drive.
+    @property
+    def owes_status(self) -> bool:
+        """Whether a command was executed and the host has not been told how it ended."""
+        ...
 
-        BOT 4.1.1 wants a serial of 12 characters or more, the last 12 unique to the drive and all
-        of them 0-9 and A-F; this is not checked, since drives are sold that do otherwise.
-        """
-        device = DeviceDescriptor(
-            usb_version=0x0200,
-            device_class=0,
-            device_subclass=0,
-            device_protocol=0,
-            max_packet_size_0=64,
-            vendor_id=vendor_id,
-            product_id=product_id,
-            device_version=0x0100,
-            manufacturer_index=1,
-            product_index=2,
-            serial_index=3,
-            configuration_count=1,
-        )
-        endpoints = (
-            EndpointDescriptor(ENDPOINT_IN, 0x02, HIGH_SPEED_PACKET_BYTES),
-            EndpointDescriptor(ENDPOINT_OUT, 0x02, HIGH_SPEED_PACKET_BYTES),
-        )
-        interface = InterfaceDescriptor(INTERFACE, 0, 0x08, 0x06, 0x50, endpoints)
-        configuration = ConfigurationDescriptor(CONFIGURATION, (interface,), max_power=100)
-        return cls(device, configuration, (manufacturer, product, serial))
+    def restart(self, speed: Speed) -> None:
+        """Begin anew at full, high or SuperSpeed: no halt, no command pending."""
+        ...
 
-    def find(self, kind: int, index: int) -> bytes | None:
-        """Return the descriptor of that type and index, or None where there is none."""
-        if kind == DescriptorType.STRING:
-            if index == 0:
-                return LangIds((US_ENGLISH,)).encode()
-            known = 1 <= index <= len(self.strings)
-            return StringDescriptor(self.strings[index - 1]).encode() if known else None
-        if index != 0:
-            return None
-        if kind == DescriptorType.DEVICE:
-            return self.device.encode()
-        if kind == DescriptorType.CONFIGURATION:
-            return self.configuration.encode()
-        if kind == DescriptorType.DEVICE_QUALIFIER:
-            return self._qualifier().encode()
-        if kind == DescriptorType.OTHER_SPEED_CONFIGURATION:
-            return self._at_full_speed().encode()
-        return None
+    def select(self) -> None:
+        """Become the transport in use, which is what the unit then speaks to."""
+        ...
 
-    def _qualifier(self) -> DeviceQualifier:
-        device = self.device
-        return DeviceQualifier(
-            device.usb_version,
-            device.device_class,
-            device.device_subclass,
-            device.device_protocol,
-            device.max_packet_size_0,
-            device.configuration_count,
-        )
+    def drop_data(self, sense: Sense) -> None:
+        """Give the host nothing more of an answer: a command whose data it fetches is refused."""
+        ...
 
-    def _at_full_speed(self) -> ConfigurationDescriptor:
-        interfaces = tuple(
-            replace(
-                interface,
-                endpoints=tuple(
-                    replace(endpoint, max_packet_size=FULL_SPEED_PACKET_BYTES)
-                    for endpoint in interface.endpoints
-                ),
-            )
-            for interface in self.configuration.interfaces
-        )
-        kind = DescriptorType.OTHER_SPEED_CONFIGURATION
-        return replace(self.configuration, interfaces=interfaces, kind=kind)
+    def is_halted(self, endpoint: int) -> bool:
+        """Whether one of the endpoints answers STALL."""
+        ...
+
+    def set_halt(self, endpoint: int, is_halted: bool) -> None:
+        """Halt one of the endpoints, or clear its halt where that may be."""
+        ...
+
+    def request(self, setup: SetupPacket) -> bytes | int | Handshake:
+        """Answer a class request to the interface."""
+        ...
+
+    def transfer_out(self, endpoint: int, data: bytes, stream: int) -> int | Handshake:
+        """Take a transfer to an endpoint; one that there is not stalls."""
+        ...
+
+    def transfer_in(self, endpoint: int, length: int, stream: int) -> bytes | Handshake:
+        """Give a transfer from an endpoint; one that there is not stalls."""
+        ...
+
+    def cancel(self, endpoint: int, stream: int) -> None:
+        """Forget a transfer that was answered NAK."""
+        ...
+
+    def ready(self, waiting: Set[tuple[int, int]]) -> Set[tuple[int, int]]:
+        """Return which of the transfers, by endpoint and stream, may end otherwise than in NAK."""
+        ...
 
 
 def _clip(answer: bytes, length: int) -> bytes:
@@ -124,7 +86,7 @@ def _clip(answer: bytes, length: int) -> bytes:
 
 
 class MassStorageDevice:
-    """The UsbFunction of one drive: one configuration, one interface, two bulk endpoints.
+    """The UsbFunction of one drive: one configuration, one interface, a transport a setting.
 
     `events` hears of every bus event, and whether a host had configured the device by then; one
     that was configured and is no longer (SET CONFIGURATION 0) was in use, and counts.
@@ -133,18 +95,24 @@ class MassStorageDevice:
     def __init__(
         self,
         descriptors: Descriptors,
-        bulk_only: BulkOnly,
+        transports: Sequence[Transport],  # by alternate setting
         events: Callable[[BusEvent, bool], None],
         clip: Callable[[bytes, int], bytes] = _clip,
     ) -> None:
         self._descriptors = descriptors
-        self._bulk_only = bulk_only
+        self._transports = transports
         self._events = events
         self._clip = clip
+        self._speed = Speed.HIGH
+        self._alternate = 0
+        self._transport = transports[0]
+        self._link_states = 0  # that the host enabled, at SuperSpeed
         self._is_attached = False
         self._is_configured = False
         self._was_configured = False  # since it was attached or reset
         self._is_awaited = False  # a transfer was answered NAK since the last call to `_ready`
+        self._waiting: set[tuple[int, int]] = set()  # endpoint and stream of each such transfer
+        self._is_anew = False  # all of those may end differently
         self._ready: tuple[Callable[[], None], ...] = ()
 
     def on_ready(self, callback: Callable[[], None]) -> None:
@@ -152,14 +120,42 @@ class MassStorageDevice:
         self._ready += (callback,)
 
     def cancel(self, endpoint: int, stream: int = 0) -> None:
-        """Forget a transfer answered NAK: nothing of it was kept."""
+        """Forget a transfer that was answered NAK."""
+        self._waiting.discard((endpoint, stream))
+        self._transport.cancel(endpoint, stream)
 
-    def bus(self, event: BusEvent) -> None:
-        """Take notice of a bus event; ATTACH, RESET and DETACH leave it unconfigured."""
+    def ready(self) -> Set[tuple[int, int]]:
+        """Return which transfers answered NAK may now end differently, by endpoint and stream."""
+        found: Set[tuple[int, int]] = frozenset(self._waiting)
+        if self._is_configured and not self._is_anew:
+            found = self._transport.ready(found)
+        self._is_anew = False
+        self._waiting -= found
+        self._is_awaited = bool(self._waiting)  # by those that will not be tried again now
+        return found
+
+    @property
+    def owes_status(self) -> bool:
+        """Whether a command was executed and the host has not been told how it ended."""
+        return self._transport.owes_status
+
+    def drop_data(self, sense: Sense) -> None:
+        """Give the host nothing more of an answer: a command whose data it fetches is refused."""
+        for transport in self._transports:
+            transport.drop_data(sense)
+
+    def bus(self, event: BusEvent, speed: Speed = Speed.HIGH) -> None:
+        """Take notice of a bus event; ATTACH, RESET and DETACH leave it unconfigured.
+
+        `speed` is that of the port it is attached to, and means nothing with other events.
+        """
         was_configured = self._was_configured
+        if event is BusEvent.ATTACH:
+            self._speed = signalled(speed)
         if event in (BusEvent.ATTACH, BusEvent.RESET, BusEvent.DETACH):
             self._is_configured = self._was_configured = False
-            self._bulk_only.restart()
+            self._link_states = 0
+            self._select(0)
         if event is BusEvent.ATTACH:
             self._is_attached = True
         elif event is BusEvent.DETACH:
@@ -169,23 +165,25 @@ class MassStorageDevice:
         self._wake()
 
     def transfer_out(self, endpoint: int, data: bytes, stream: int = 0) -> int | Handshake:
-        """Take a transfer to the OUT endpoint; any other stalls."""
-        if not self._is_configured or endpoint != ENDPOINT_OUT:
+        """Take a transfer to an endpoint of the selected setting; any other stalls."""
+        if not self._is_configured:
             return Handshake.STALL if self._is_attached else Handshake.DETACHED
-        result = self._bulk_only.receive(data)
+        result = self._transport.transfer_out(endpoint, data, stream)
         if result is Handshake.NAK:
             self._is_awaited = True
+            self._waiting.add((endpoint, stream))
         elif self._is_awaited:
             self._wake()
         return result
 
     def transfer_in(self, endpoint: int, length: int, stream: int = 0) -> bytes | Handshake:
-        """Give a transfer from the IN endpoint; any other stalls."""
-        if not self._is_configured or endpoint != ENDPOINT_IN:
+        """Give a transfer from an endpoint of the selected setting; any other stalls."""
+        if not self._is_configured:
             return Handshake.STALL if self._is_attached else Handshake.DETACHED
-        result = self._bulk_only.send(length)
+        result = self._transport.transfer_in(endpoint, length, stream)
         if result is Handshake.NAK:
             self._is_awaited = True
+            self._waiting.add((endpoint, stream))
         elif self._is_awaited:
             self._wake()
         return result
@@ -196,8 +194,8 @@ class MassStorageDevice:
             return Handshake.DETACHED
         if setup.kind == RequestKind.STANDARD:
             result = self._get(setup) if setup.is_in else self._set(setup)
-        elif setup.kind == RequestKind.CLASS:
-            result = self._class(setup)
+        elif setup.kind == RequestKind.CLASS and self._names_interface(setup) and not setup.value:
+            result = self._transport.request(setup)
         else:
             result = Handshake.STALL
         if self._is_awaited:
@@ -209,43 +207,56 @@ class MassStorageDevice:
         for callback in self._ready:
             callback()
 
+    def _select(self, alternate: int) -> None:
+        """Go to an alternate setting, where all begins anew."""
+        for transport in self._transports:
+            transport.restart(self._speed)
+        self._alternate = alternate
+        self._transport = self._transports[alternate]
+        self._transport.select()
+        self._is_anew = bool(self._waiting)
+
     def _get(self, setup: SetupPacket) -> bytes | Handshake:
         """Answer a standard request whose data stage goes to the host."""
         match setup.request:
             case Request.GET_DESCRIPTOR if setup.recipient == Recipient.DEVICE:
-                found = self._descriptors.find(setup.value >> 8, setup.value & 0xFF)
+                kind, index = setup.value >> 8, setup.value & 0xFF
+                found = self._descriptors.find(kind, index, self._speed)
                 return Handshake.STALL if found is None else self._clip(found, setup.length)
             case Request.GET_CONFIGURATION if setup.recipient == Recipient.DEVICE:
                 value = CONFIGURATION if self._is_configured else 0
                 return bytes((value,))[: setup.length]
             case Request.GET_INTERFACE if self._names_interface(setup):
-                return b"\x00"[: setup.length]
+                return bytes((self._alternate,))[: setup.length]
             case Request.GET_STATUS if setup.value == 0:
                 return self._status(setup)
         return Handshake.STALL
 
     def _status(self, setup: SetupPacket) -> bytes | Handshake:
-        if setup.recipient == Recipient.DEVICE:
-            self_powered = bool(self._descriptors.configuration.attributes & 0x40)
-            return bytes((self_powered, 0))[: setup.length]
+        if setup.recipient == Recipient.DEVICE:  # bus-powered
+            return bytes((self._link_states, 0))[: setup.length]
         if self._names_interface(setup) or self._names_control_endpoint(setup):
             return bytes(2)[: setup.length]
         if self._names_bulk_endpoint(setup):
-            halted = self._bulk_only.is_halted(setup.index == ENDPOINT_IN)
-            return bytes((halted, 0))[: setup.length]
+            return bytes((self._transport.is_halted(setup.index), 0))[: setup.length]
         return Handshake.STALL
 
     def _set(self, setup: SetupPacket) -> int | Handshake:
-        """Obey a standard request without data; those with data (SET DESCRIPTOR) stall."""
+        """Obey a standard request; those with data stall (SET DESCRIPTOR), but for SET SEL."""
         if setup.length:
-            return Handshake.STALL
+            is_sel = setup.request == Request.SET_SEL and setup.length == SEL_BYTES
+            return SEL_BYTES if is_sel and self._is_asked_of_super(setup) else Handshake.STALL
         match setup.request:
             case Request.SET_ADDRESS if setup.recipient == Recipient.DEVICE:
                 return 0 if setup.value <= 127 else Handshake.STALL
             case Request.SET_CONFIGURATION if setup.recipient == Recipient.DEVICE:
                 return self._configure(setup.value)
-            case Request.SET_INTERFACE if self._names_interface(setup) and setup.value == 0:
-                self._bulk_only.restart()
+            case Request.SET_INTERFACE if self._names_interface(setup):
+                if setup.value >= len(self._transports):
+                    return Handshake.STALL
+                self._select(setup.value)
+                return 0
+            case Request.SET_ISOCH_DELAY if self._is_asked_of_super(setup):
                 return 0
             case Request.SET_FEATURE | Request.CLEAR_FEATURE:
                 return self._feature(setup)
@@ -256,30 +267,36 @@ class MassStorageDevice:
             return Handshake.STALL
         self._is_configured = value == CONFIGURATION
         self._was_configured |= self._is_configured
-        self._bulk_only.restart()
+        self._select(0)
         return 0
 
     def _feature(self, setup: SetupPacket) -> int | Handshake:
         """Set or clear a halt; there is no remote wakeup and no test mode to select."""
+        is_set = setup.request == Request.SET_FEATURE
+        if self._speed is Speed.SUPER and self._is_configured and self._saves_power(setup, is_set):
+            return 0
         if setup.value != Feature.ENDPOINT_HALT:
             return Handshake.STALL
         if self._names_control_endpoint(setup):
-            return 0 if setup.request == Request.CLEAR_FEATURE else Handshake.STALL
+            return Handshake.STALL if is_set else 0
         if not self._names_bulk_endpoint(setup):
             return Handshake.STALL
-        is_halted = setup.request == Request.SET_FEATURE
-        self._bulk_only.set_halt(setup.index == ENDPOINT_IN, is_halted)
+        self._transport.set_halt(setup.index, is_set)
         return 0
 
-    def _class(self, setup: SetupPacket) -> bytes | int | Handshake:
-        if not self._names_interface(setup) or setup.value != 0:
-            return Handshake.STALL
-        if setup.request == BulkOnlyRequest.GET_MAX_LUN and setup.is_in and setup.length == 1:
-            return b"\x00"
-        if setup.request == BulkOnlyRequest.RESET and not setup.is_in and setup.length == 0:
-            self._bulk_only.reset()
-            return 0
-        return Handshake.STALL
+    def _saves_power(self, setup: SetupPacket, is_set: bool) -> bool:
+        """Note link states; a suspended function does nothing else, since nothing wakes it."""
+        if setup.recipient == Recipient.INTERFACE:
+            # The upper byte of the index says how (USB 3.2 table 9-9).
+            return setup.value == FUNCTION_SUSPEND and setup.index & 0xFF == INTERFACE
+        bit = LINK_STATES.get(setup.value)
+        if setup.recipient != Recipient.DEVICE or bit is None:
+            return False
+        self._link_states = self._link_states | bit if is_set else self._link_states & ~bit
+        return True
+
+    def _is_asked_of_super(self, setup: SetupPacket) -> bool:
+        return setup.recipient == Recipient.DEVICE and self._speed is Speed.SUPER
 
     def _names_interface(self, setup: SetupPacket) -> bool:
         """Whether a request addresses the one interface, which exists once configured."""
@@ -287,8 +304,8 @@ class MassStorageDevice:
         return to_interface and setup.index == INTERFACE and self._is_configured
 
     def _names_bulk_endpoint(self, setup: SetupPacket) -> bool:
-        to_endpoint = setup.recipient == Recipient.ENDPOINT
-        return to_endpoint and setup.index in (ENDPOINT_IN, ENDPOINT_OUT) and self._is_configured
+        to_endpoint = setup.recipient == Recipient.ENDPOINT and self._is_configured
+        return to_endpoint and setup.index in self._transport.endpoints
 
     def _names_control_endpoint(self, setup: SetupPacket) -> bool:
         return setup.recipient == Recipient.ENDPOINT and setup.index & ~DIRECTION_IN == 0

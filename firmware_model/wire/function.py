@@ -4,11 +4,11 @@ A function never blocks and never raises, whatever it is sent: each call returns
 Handshake. One thread at a time calls it; the caller owns the lock.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from enum import Enum
 from typing import Protocol
 
-from firmware_model.wire.usb import SetupPacket
+from firmware_model.wire.usb import SetupPacket, Speed
 
 
 class Handshake(Enum):
@@ -48,10 +48,18 @@ class UsbFunction(Protocol):
         """Forget a transfer that was answered NAK."""
         ...
 
-    def bus(self, event: BusEvent) -> None:
-        """Take notice of a bus event."""
+    def bus(self, event: BusEvent, speed: Speed = Speed.HIGH) -> None:
+        """Take notice of a bus event; with ATTACH, `speed` is what the port offers."""
         ...
 
     def on_ready(self, callback: Callable[[], None]) -> None:
         """Have `callback` called whenever a transfer answered NAK may now end differently."""
+        ...
+
+    def ready(self) -> Set[tuple[int, int]] | None:
+        """Return which those are, by endpoint and stream; None stands for any.
+
+        Not to be called from within the callback. Nobody needs to ask: with many transfers under
+        way, trying them all again takes longer than what they carry.
+        """
         ...

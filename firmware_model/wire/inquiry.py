@@ -10,8 +10,8 @@ from firmware_model.wire.unmap import DESCRIPTORS_MAX
 
 SPC_4: Final = 0x06
 CMDQUE: Final = 0x02  # commands may be queued, where the transport can
-# What the drive claims to obey (SPC-4 table 142): SAM-5, SPC-4, SBC-3, USB 2.0, Bulk-Only.
-STANDARDS: Final = (0x00A0, 0x0460, 0x04C0, 0x1729, 0x1730)
+# What the drive claims to obey (SPC-4 table 142): SAM-5, SPC-4, SBC-3, USB 2.0, Bulk-Only, UAS.
+STANDARDS: Final = (0x00A0, 0x0460, 0x04C0, 0x1729, 0x1730, 0x1740)
 LEAST_BYTES: Final = 36  # of standard data
 COMPARED_BLOCKS_MAX: Final = 255  # of one COMPARE AND WRITE: more its CDB can't say
 SAME_BLOCKS_MAX: Final = 0xFFFF  # of one WRITE SAME: what is written within a host's patience
@@ -108,7 +108,7 @@ def vpd_pages(
 
 def _extended_inquiry(takes_firmware: bool) -> bytes:
     page = bytearray(0x3C)
-    page[1] = 0x01  # SIMPSUP: simple task attribute
+    page[1] = 0x07  # HEADSUP, ORDSUP, SIMPSUP: task attributes
     page[8] = 0x80 * takes_firmware  # POA_SUP: a power on activates deferred microcode
     return bytes(page)
 

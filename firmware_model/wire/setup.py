@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from firmware_model.wire.codec import DecodeError
 
@@ -41,6 +41,8 @@ class Request(IntEnum):
     GET_INTERFACE = 10
     SET_INTERFACE = 11
     SYNCH_FRAME = 12
+    SET_SEL = 48  # of SuperSpeed, as the next (USB 3.2 table 9-5)
+    SET_ISOCH_DELAY = 49
 
 
 class DescriptorType(IntEnum):
@@ -54,6 +56,9 @@ class DescriptorType(IntEnum):
     DEVICE_QUALIFIER = 6
     OTHER_SPEED_CONFIGURATION = 7
     BOS = 15
+    DEVICE_CAPABILITY = 16
+    PIPE_USAGE = 0x24  # UAS table 7
+    ENDPOINT_COMPANION = 0x30
 
 
 class Feature(IntEnum):
@@ -62,6 +67,12 @@ class Feature(IntEnum):
     ENDPOINT_HALT = 0
     DEVICE_REMOTE_WAKEUP = 1
     TEST_MODE = 2
+    U1_ENABLE = 48  # of SuperSpeed, as the next two (USB 3.2 table 9-7)
+    U2_ENABLE = 49
+    LTM_ENABLE = 50
+
+
+FUNCTION_SUSPEND: Final = 0  # the one feature of an interface, at SuperSpeed (USB 3.2 table 9-7)
 
 
 class Speed(IntEnum):

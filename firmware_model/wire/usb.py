@@ -15,6 +15,7 @@ from firmware_model.wire.configuration import (
 )
 from firmware_model.wire.setup import (
     DIRECTION_IN,
+    FUNCTION_SUSPEND,
     DescriptorType,
     Feature,
     Recipient,
@@ -28,6 +29,7 @@ from firmware_model.wire.setup import (
 
 __all__ = [
     "DIRECTION_IN",
+    "FUNCTION_SUSPEND",
     "BosDescriptor",
     "ConfigurationDescriptor",
     "DescriptorType",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final
 
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.wire.function import BusEvent, Handshake
-from firmware_model.wire.usb import SetupPacket
+from firmware_model.wire.usb import SetupPacket, Speed
 
 PACKET_BYTES: Final = 512
 
@@ -52,13 +52,17 @@ class Cable:
         """Forget a transfer that was answered NAK."""
         self._drive.cancel(endpoint, stream)
 
-    def bus(self, event: BusEvent) -> None:
+    def bus(self, event: BusEvent, speed: Speed = Speed.HIGH) -> None:
         """Take notice of what happens on the bus."""
-        self._drive.bus(event)
+        self._drive.bus(event, speed)
 
     def on_ready(self, callback: Callable[[], None]) -> None:
         """Have `callback` called whenever a transfer answered NAK may now end differently."""
         self._drive.on_ready(callback)
+
+    def ready(self) -> Set[tuple[int, int]] | None:
+        """Return which those are, by endpoint and stream; None stands for any."""
+        return self._drive.ready()
 
     def _is_due(self) -> bool:
         self.count += 1

@@ -305,11 +305,12 @@ def ask_descriptors(bench: Bench, step: Step) -> None:
 
 def _own_length(descriptor: bytes) -> int:
     """Return how long a descriptor says it is."""
-    is_configuration = descriptor[1] in (
+    begins_a_set = descriptor[1] in (
         DescriptorType.CONFIGURATION,
         DescriptorType.OTHER_SPEED_CONFIGURATION,
+        DescriptorType.BOS,
     )
-    if is_configuration and len(descriptor) >= 4:
+    if begins_a_set and len(descriptor) >= 4:
         return int.from_bytes(descriptor[2:4], "little")
     return descriptor[0]
 

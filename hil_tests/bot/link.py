@@ -13,8 +13,9 @@ import usb.util
 from firmware_model.wire.bot import BulkOnlyRequest, Cbw, Csw, CswStatus
 from firmware_model.wire.sense import SenseKey
 from firmware_model.wire.usb import DIRECTION_IN, Feature, Request
-from host_driver.bulk_only import BULK_ONLY, MASS_STORAGE, SCSI_TRANSPARENT, failure
+from host_driver.bulk_only import BULK_ONLY
 from host_driver.errors import NotFound
+from host_driver.mass_storage import MASS_STORAGE, SCSI_TRANSPARENT, failure
 
 T = TypeVar("T")
 TIMEOUT_MS: Final = 1000

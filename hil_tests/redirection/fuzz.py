@@ -18,10 +18,17 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from firmware_model.hardware.entropy import SeededNoise
+from firmware_model.serve.port import Port
+from firmware_model.usb.descriptors import PIPES, STREAM_COUNT
 from firmware_model.wire.bot import Cbw
-from firmware_model.wire.usbredir import Body, Capability, PacketType
+from firmware_model.wire.function import UsbFunction
+from firmware_model.wire.uas import CommandIu, PipeId, TaskFunction, TaskManagementIu
+from firmware_model.wire.usb import Speed
+from firmware_model.wire.usbredir import Body, Capability, PacketType, endpoint_index
+from firmware_model.wire.usbredir_device import SetAltSetting
 from firmware_model.wire.usbredir_packets import GUEST_PACKETS
 from firmware_model.wire.usbredir_transfers import (
+    AllocBulkStreams,
     BulkPacket,
     ControlPacket,
     InterruptPacket,
@@ -52,9 +59,18 @@ BODIES: Final = tuple(
     for kind in GUEST_PACKETS.values()
     if kind is not None and kind not in (StartBulkReceiving, StopBulkReceiving)
 )
+TAGS: Final = (0, 1, 2, 3, STREAM_COUNT, STREAM_COUNT + 1)
+STREAMED: Final = sum(
+    1 << endpoint_index(PIPES[each]) for each in PipeId if each is not PipeId.COMMAND
+)
 BARE: Final = (PacketType.RESET, PacketType.GET_CONFIGURATION, PacketType.DEVICE_DISCONNECT_ACK)
 LAST: Final = 0xFFFF_FFFF  # id of the question whose answer ends a session
 C = TypeVar("C")
+
+
+def at_superspeed(function: UsbFunction) -> Port:
+    """Plug it in where there are streams."""
+    return Port(function, Speed.SUPER)
 
 
 class Chance:
@@ -127,7 +143,7 @@ class Fuzzed:
     def _transfer(self) -> None:
         """Do what hosts of drives do, in any order."""
         chance = self.chance
-        match chance.below(5):
+        match chance.below(10):
             case 0:
                 length = chance.one_of(NUMBERS)
                 cbw = Cbw(1, length, bool(chance.below(2)), 0, chance.one_of(CDBS))
@@ -136,8 +152,35 @@ class Fuzzed:
                 self.sent.append(self.guest.write(chance.data(chance.one_of((0, 13, 512, 8192)))))
             case 2 | 3:
                 self.sent.append(self.guest.read(self._length()))
-            case _:
+            case 4:
                 self._send(ControlPacket(0x80, 6, 0x80, 0, chance.one_of((0x100, 0x300)), 0, 255))
+            case _:
+                self._transfer_by_uas()
+
+    def _transfer_by_uas(self) -> None:
+        """Do what hosts do that use streams, in any order."""
+        chance, guest = self.chance, self.guest
+        tag = chance.one_of(TAGS)
+        match chance.below(6):
+            case 0:
+                guest.send(SetAltSetting(0, chance.one_of((1, 1, 1, 0))))
+            case 1:
+                guest.send(AllocBulkStreams(STREAMED, STREAM_COUNT))
+            case 2 | 3:
+                function = chance.one_of((*TaskFunction, 0))
+                unit = chance.one_of(
+                    (
+                        CommandIu(tag, chance.one_of(CDBS)).encode(),
+                        TaskManagementIu(tag, function, chance.one_of(TAGS)).encode(),
+                    )
+                )
+                self.sent.append(guest.write(unit, endpoint=PIPES[PipeId.COMMAND]))
+            case 4:
+                pipe = chance.one_of((PipeId.STATUS, PipeId.STATUS, PipeId.DATA_IN))
+                self.sent.append(guest.read(self._length(), tag, PIPES[pipe]))
+            case _:
+                data = chance.data(chance.one_of((0, 512, 2048)))
+                self.sent.append(guest.write(data, tag, PIPES[PipeId.DATA_OUT]))
 
     def _length(self) -> int:
         length = self.chance.one_of(NUMBERS)
@@ -214,7 +257,7 @@ def main() -> None:
     count = sessions = refused = 0
     with (
         tempfile.TemporaryDirectory() as folder,
-        redirecting(RamDrive(), Path(folder, "socket")) as served,
+        redirecting(RamDrive(), Path(folder, "socket"), at_superspeed) as served,
     ):
         for seed in itertools.count():
             count += fuzz(served, seed)

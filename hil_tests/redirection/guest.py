@@ -223,8 +223,7 @@ class Redirecting:
 def redirecting(
     function: UsbFunction, path: Path, make_port: Callable[[UsbFunction], Port] = Port
 ) -> Iterator[Redirecting]:
-    """Serve a function at a Unix socket, attached."""
-    function.bus(BusEvent.ATTACH)
+    """Serve a function at a Unix socket."""
     told: list[str] = []
     port = make_port(function)
     server = UsbRedirServer(listen_at(path), port, told.append)

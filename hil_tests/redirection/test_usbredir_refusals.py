@@ -38,7 +38,7 @@ from firmware_model.wire.usbredir_transfers import (
     StopIsoStream,
 )
 from hil_tests.ram_disk import INQUIRY, INQUIRY_DATA, TEST_UNIT_READY, RamDrive, read10
-from hil_tests.redirection.fuzz import fuzz, serves_the_next
+from hil_tests.redirection.fuzz import at_superspeed, fuzz, serves_the_next
 from hil_tests.redirection.guest import (
     IN,
     OUT,
@@ -219,7 +219,7 @@ def test_whatever_a_guest_says_each_packet_is_answered_once_and_the_next_is_serv
 ) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
-        redirecting(RamDrive(), Path(folder, "socket")) as served,
+        redirecting(RamDrive(), Path(folder, "socket"), at_superspeed) as served,
     ):
         fuzz(served, seed)
 

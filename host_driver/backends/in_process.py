@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from usb.core import USBError
 
 from firmware_model.wire.function import BusEvent, Handshake, UsbFunction
-from firmware_model.wire.usb import Request, SetupPacket
+from firmware_model.wire.usb import Request, SetupPacket, Speed
 from host_driver.backends.bus import (
     CONTROL_TIMEOUT_MS,
     LIBUSB_ERROR_NOT_FOUND,
@@ -40,7 +40,7 @@ class FunctionPort(Port):
 
 
 class InProcess(Bus[FunctionPort]):
-    """A bus with one port for each function, all of them attached.
+    """A bus with one port for each function, all of them attached at one speed.
 
     `wait(timeout_ms)` is called when a function answers NAK; true stands for "ask it again", and
     false ends the transfer in a USBTimeoutError. The timeout is pyusb's: 0 means no limit.
@@ -50,13 +50,14 @@ class InProcess(Bus[FunctionPort]):
         self,
         functions: Sequence[UsbFunction],
         wait: Callable[[int], bool] = nobody_is_coming,
+        speed: Speed = Speed.HIGH,
     ) -> None:
         super().__init__()
         self._ports = [FunctionPort(number, each) for number, each in enumerate(functions, 1)]
         self._last_address = 0
         self._wait = wait
         for function in functions:
-            function.bus(BusEvent.ATTACH)
+            function.bus(BusEvent.ATTACH, speed)
 
     # --- what is there -----------------------------------------------------------------------
 

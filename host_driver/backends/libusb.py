@@ -18,13 +18,14 @@ from usb.backend import IBackend
 
 from host_driver.attachment import Attachment, OpenOptions
 from host_driver.backends.serial_number import serial_of
-from host_driver.bulk_only import BulkOnlyTransport, failure
 from host_driver.errors import AccessDenied, DriveError, DriveInUse, NoBackend, NotFound
 from host_driver.interlock import Interlocked, why_not
 from host_driver.linux_disks import blocks
 from host_driver.linux_disks import uses as uses_of
+from host_driver.mass_storage import failure
 from host_driver.trace import traced
 from host_driver.transport import CommandTransport
+from host_driver.usb_transport import open_transport
 from host_driver.verbose import Told, Verbose
 
 
@@ -100,13 +101,14 @@ def attach(
         try:
             device, serial = _select(used, name)
             _free_of_kernel(device, name, root, undo)
-            transport: CommandTransport = BulkOnlyTransport(device)
+            opened = open_transport(device, options.transport)
         except NotImplementedError as error:  # what pyusb makes of libusb's NOT_SUPPORTED
             raise DriveInUse(
                 f"the system's own driver holds {name}, and libusb can't take it from it here: "
                 "on Windows, give the drive the driver WinUSB"
             ) from error
-        undo.callback(transport.close)
+        undo.callback(opened.close)
+        transport: CommandTransport = opened
         if options.on_exchange is not None:
             transport = Verbose(transport, options.on_exchange)
         refusal = why_not(options, name.serial, serial)

@@ -18,11 +18,12 @@ from firmware_model.wire.usbip import MODEL_PATH
 from host_driver.attachment import Attachment, OpenOptions
 from host_driver.backends.bus import CONTROL_TIMEOUT_MS, Bus, Handle, Port
 from host_driver.backends.serial_number import serial_of
-from host_driver.bulk_only import BulkOnlyTransport, failure
 from host_driver.errors import Disconnected
 from host_driver.interlock import Interlocked, why_not
+from host_driver.mass_storage import failure
 from host_driver.trace import traced
 from host_driver.transport import CommandTransport
+from host_driver.usb_transport import open_transport
 from host_driver.usbip_link import UsbIpLink, UsbIpName, import_device
 from host_driver.verbose import Told, Verbose
 
@@ -118,8 +119,9 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
             serial = serial_of(device)
         except USBError as error:
             raise failure(error, f"opening usbip:{name}") from error
-        transport: CommandTransport = BulkOnlyTransport(device)
-        stack.callback(transport.close)
+        opened = open_transport(device, options.transport)
+        stack.callback(opened.close)
+        transport: CommandTransport = opened
         if options.on_exchange is not None:
             transport = Verbose(transport, options.on_exchange)
         refusal = None

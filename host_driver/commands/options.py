@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 ROLES = ("user", "admin")
+TRANSPORTS = ("bulk-only", "uas")
 
 
 class TargetType(click.ParamType[str]):
@@ -69,11 +70,12 @@ class Session:
     destroys_data: bool
     serial: str | None
     operator: str | None
+    transport: str
     as_json: bool
 
     def open(self) -> Drive:
         """Open the drive; raise DriveError when it can't be reached."""
-        from host_driver.attachment import OpenOptions
+        from host_driver.attachment import OpenOptions, TransportKind
         from host_driver.drive import open_drive
 
         options = OpenOptions(
@@ -84,6 +86,7 @@ class Session:
             trace=self.trace,
             on_exchange=_tell if self.is_verbose else None,
             operator=_operator_of(self.operator),
+            transport=TransportKind(self.transport),
         )
         return open_drive(self.target, options, ask=_ask if is_attended() else None)
 
@@ -181,6 +184,13 @@ def opens_drive(function: F, roles: tuple[str, ...] = ROLES) -> F:
     @click.option(
         "--operator", metavar="TARGET", help="Press keys of a drive that another process serves."
     )
+    @click.option(
+        "--transport",
+        type=click.Choice(TRANSPORTS),
+        default=TRANSPORTS[0],
+        show_default=True,
+        help="How commands reach a drive on USB.",
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
     @functools.wraps(function)
     def opened(
@@ -194,6 +204,7 @@ def opens_drive(function: F, roles: tuple[str, ...] = ROLES) -> F:
         destroys_data: bool,
         serial: str | None,
         operator: str | None,
+        transport: str,
         as_json: bool,
         **rest: Any,
     ) -> Any:
@@ -208,6 +219,7 @@ def opens_drive(function: F, roles: tuple[str, ...] = ROLES) -> F:
             destroys_data,
             serial,
             operator,
+            transport,
             as_json,
         )
         return function(session, **rest)

@@ -79,8 +79,12 @@ class Readiness:
 
     def reset(self) -> None:
         """Prevent nothing any more, and be started."""
-        self._prevents_removal = False
+        self.lose_nexus()
         self._is_stopped = False
+
+    def lose_nexus(self) -> None:
+        """Prevent nothing any more (SBC-3 5.13); whether it is started is not the nexus's."""
+        self._prevents_removal = False
 
     def refusal(self) -> Sense | None:
         """Return why there is no access to the medium; None where there is."""
