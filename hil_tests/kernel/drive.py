@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from hil_tests.kernel.kernel_log import LogRecord
 from hil_tests.kernel.machine import KernelMachine
-from hil_tests.kernel.ways_in import Unplug, WayIn
+from hil_tests.kernel.way_in import Unplug, WayIn
 
 # A SCSI device behind a USB interface: /devices/…/2-1/2-1:1.0/host0/target0:0:0/0:0:0:0
 BEHIND_USB: Final = re.compile(r"(?P<device>.+)/(?P<interface>[^/]+)/host\d+/target[^/]+/[^/]+")

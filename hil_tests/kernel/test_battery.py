@@ -11,7 +11,8 @@ import pytest
 from hil_tests.kernel.checks import BATTERY, Check, title
 from hil_tests.kernel.lab import Lab
 from hil_tests.kernel.outcome import Verdict
-from hil_tests.kernel.ways_in import WAYS_IN, WayIn
+from hil_tests.kernel.way_in import WayIn
+from hil_tests.kernel.ways_in import WAYS_IN
 
 
 def one_after_another() -> list[Any]:

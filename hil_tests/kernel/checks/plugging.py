@@ -9,7 +9,7 @@ from typing import Final
 from hil_tests.kernel.drive import PluggedDrive
 from hil_tests.kernel.kernel_log import LogRecord, warnings
 from hil_tests.kernel.outcome import NotExercised
-from hil_tests.kernel.ways_in import UAS
+from hil_tests.kernel.way_in import UAS
 
 COMPLAINTS: Final = re.compile(r"warning|can't|couldn't|unrecognized|invalid|junk", re.IGNORECASE)
 # SPC-4 5.14 demands this unit attention of every drive; the kernel logs it as a warning.
