@@ -39,6 +39,7 @@ class QemuUsbStorage:
     driver: str = BULK_ONLY
     speed_mbps: int = SUPER_SPEED
     disk_bytes: int = DISK_BYTES
+    pin: str = ""
     departures: Mapping[str, str] = field(default_factory=lambda: OF_QEMU)
 
     def plug(self, machine: KernelMachine) -> Unplug:
@@ -61,6 +62,7 @@ class QemuUas:
     driver: str = UAS
     speed_mbps: int = SUPER_SPEED
     disk_bytes: int = DISK_BYTES
+    pin: str = ""
     departures: Mapping[str, str] = field(default_factory=lambda: OF_QEMU)
 
     def plug(self, machine: KernelMachine) -> Unplug:
@@ -85,6 +87,7 @@ class LinuxGadget:
     driver: str = BULK_ONLY
     speed_mbps: int = HIGH_SPEED
     disk_bytes: int = DISK_BYTES
+    pin: str = ""
     departures: Mapping[str, str] = field(default_factory=lambda: OF_LINUX)
 
     def plug(self, machine: KernelMachine) -> Unplug:

@@ -37,6 +37,10 @@ class WayIn(Protocol):
         """The capacity that the kernel must see."""
 
     @property
+    def pin(self) -> str:
+        """The PIN that opens it, which is locked when it is put in; empty if it has no lock."""
+
+    @property
     def departures(self) -> Mapping[str, str]:
         """Checks that it is known not to pass, and why; each must fail then."""
 

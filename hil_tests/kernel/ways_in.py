@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from hil_tests.kernel.ours import OURS
 from hil_tests.kernel.references import REFERENCES
 from hil_tests.kernel.way_in import WayIn
 
-WAYS_IN: Final[tuple[WayIn, ...]] = (*REFERENCES,)
+WAYS_IN: Final[tuple[WayIn, ...]] = (*REFERENCES, *OURS)
