@@ -1,12 +1,15 @@
-"""The command as tests call it: in this process, and at a terminal of its own."""
+"""The command as tests call it: in this process, at a terminal of its own, and as a server."""
 
+import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 VARIABLES = ("PIN_USER", "PIN_ADMIN", "PIN_RECOVERY", "NEW_PIN", "RESET_CODE")
@@ -78,3 +81,31 @@ class Terminal:
             return False
         self.shown += data.decode("utf-8", "replace")
         return bool(data)
+
+
+class Server:
+    """A running `sedlab serve`, and where its drives are."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "host_driver", "serve", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=environment(folder),
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.said = self.process.stdout.readline()
+
+    def drives(self) -> list[dict[str, Any]]:
+        """Return what was printed as JSON."""
+        assert self.said, self.process.communicate(timeout=PATIENCE_S)
+        found: list[dict[str, Any]] = json.loads(self.said)["drives"]
+        return found
+
+    def ends(self, number: signal.Signals) -> tuple[int, str, str]:
+        """Send a signal; return status and what was printed."""
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, self.said + out, err

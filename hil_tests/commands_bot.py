@@ -34,7 +34,7 @@ def bot_cases(session: Session) -> None:
     with session.open() as drive:
         if drive.device is None:
             raise NotSupported(
-                f"{session.target} shows no bus: wrappers are sent to usb: or model:"
+                f"{session.target} shows no bus: wrappers are sent to usb:, usbip: or model:"
             )
         if not drive.destroys_data:
             raise CommandRefused(

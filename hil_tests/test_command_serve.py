@@ -3,46 +3,15 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from hil_tests.command_line import FAST, PATIENCE_S, Run, environment
+from hil_tests.command_line import FAST, PATIENCE_S, Run, Server
 
 PIN = "8402957136"
 KEYS = "1357924"
-
-
-class Server:
-    """A running `sedlab serve`, and where its drives are."""
-
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "host_driver", "serve", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=folder,
-            env=environment(folder),
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.said = self.process.stdout.readline()
-
-    def drives(self) -> list[dict[str, Any]]:
-        """Return what was printed as JSON."""
-        assert self.said, self.process.communicate(timeout=PATIENCE_S)
-        found: list[dict[str, Any]] = json.loads(self.said)["drives"]
-        return found
-
-    def ends(self, number: signal.Signals) -> tuple[int, str, str]:
-        """Send a signal; return status and what was printed."""
-        self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=PATIENCE_S)
-        return self.process.returncode, self.said + out, err
 
 
 @pytest.fixture
@@ -92,6 +61,13 @@ def test_driver_says_what_to_do_where_uas_takes_streams(server: Server, run: Run
 
     assert by_uas.status == 3
     assert "--transport bulk-only" in by_uas.err and "serve --speed high" in by_uas.err
+
+
+def test_wrappers_are_sent_over_usbip_as_over_any_bus(server: Server, run: Run) -> None:
+    ran = run("bot-cases", server.drives()[0]["url"], "--json", PIN_USER=PIN)
+    verdicts = {each["verdict"] for each in json.loads(ran.out)["cases"]}
+
+    assert (ran.status, verdicts) == (0, {"as specified"})
 
 
 def test_keypad_drive_is_unlocked_beside_its_host(server: Server, run: Run) -> None:

@@ -10,10 +10,9 @@ import pytest
 
 from firmware_model.wire.local_socket import connect_to, listen_at
 from firmware_model.wire.usbredir import PacketType
-from hil_tests.command_line import FAST, PATIENCE_S, Run
+from hil_tests.command_line import FAST, PATIENCE_S, Run, Server
 from hil_tests.guest_address import GuestAddress
 from hil_tests.redirection.guest import Guest
-from hil_tests.test_command_serve import Server
 
 INQUIRY = bytes.fromhex("120000002400")
 Start = Callable[..., Server]

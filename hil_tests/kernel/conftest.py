@@ -10,7 +10,7 @@ import pytest
 from hil_tests.kernel.checks import BATTERY, title
 from hil_tests.kernel.lab import Lab
 from hil_tests.kernel.machine import KernelMachine
-from hil_tests.kernel.outcome import Outcome, Verdict, table
+from hil_tests.kernel.outcome import BATTERY_CHECK, BULK_ONLY_CASE, Outcome, Verdict, table
 from hil_tests.kernel.packages import BATTERY as PROGRAMS
 from hil_tests.kernel.packages import MACHINE, missing
 from hil_tests.kernel.ways_in import WAYS_IN
@@ -33,20 +33,24 @@ def machine(lab: Lab) -> KernelMachine:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the table, in the order of the battery."""
-    outcomes = {}
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            for name, value in getattr(report, "user_properties", []):
-                if name == "outcome":
-                    outcome = Outcome(**value | {"verdict": Verdict(value["verdict"])})
-                    outcomes[outcome.check, outcome.way_in] = outcome
-    ordered = [
-        outcomes[key]
-        for way_in in WAYS_IN
-        for check in BATTERY
-        if (key := (title(check), way_in.name)) in outcomes
+    """Print the tables: the battery's in its own order, the others as they were recorded."""
+    found = {(each.check, each.way_in): each for each in _recorded(terminalreporter, BATTERY_CHECK)}
+    places = [(title(check), way_in.name) for way_in in WAYS_IN for check in BATTERY]
+    tables = {
+        "what a stock kernel finds, by way in": [found[each] for each in places if each in found],
+        "the thirteen cases of Bulk-Only, by target": _recorded(terminalreporter, BULK_ONLY_CASE),
+    }
+    for name, outcomes in tables.items():
+        if outcomes:
+            terminalreporter.section(name)
+            terminalreporter.write_line(table(outcomes))
+
+
+def _recorded(terminalreporter: Any, kind: str) -> list[Outcome]:
+    return [
+        Outcome(**value | {"verdict": Verdict(value["verdict"])})
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", [])
+        if name == kind
     ]
-    if ordered:
-        terminalreporter.section("what a stock kernel finds, by way in")
-        terminalreporter.write_line(table(ordered))

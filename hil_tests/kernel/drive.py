@@ -7,13 +7,14 @@ from typing import Final, Self
 
 from hil_tests.kernel.kernel_log import LogRecord
 from hil_tests.kernel.machine import KernelMachine
-from hil_tests.kernel.ways_in import Unplug, WayIn
+from hil_tests.kernel.way_in import Unplug, WayIn
 
 # A SCSI device behind a USB interface: /devices/…/2-1/2-1:1.0/host0/target0:0:0/0:0:0:0
 BEHIND_USB: Final = re.compile(r"(?P<device>.+)/(?P<interface>[^/]+)/host\d+/target[^/]+/[^/]+")
 ATTACHED: Final = {"ACTION": "bind", "SUBSYSTEM": "scsi", "DRIVER": "sd"}
 GONE: Final = {"ACTION": "remove", "SUBSYSTEM": "usb", "DEVTYPE": "usb_device"}
 FINDING_S: Final = 60
+SEDLAB_S: Final = 180
 
 
 class NotFound(Exception):
@@ -43,7 +44,13 @@ class PluggedDrive:
         return f"/dev/{self.name}"
 
     def plug(self) -> None:
-        """Put it in, and wait until the kernel has attached it as a disk."""
+        """Put it in, and unlock it."""
+        self.attach()
+        if self.way_in.pin:
+            self.unlock()
+
+    def attach(self) -> None:
+        """Put it in as it comes, and wait until the kernel has it as a disk."""
         machine = self.machine
         before = machine.moment()
         self._unplug = self.way_in.plug(machine)
@@ -58,6 +65,34 @@ class PluggedDrive:
         self.interface = f"{self.usb}/{found['interface']}"
         self.name = self.do(f"ls {self.scsi}/block").strip()
         self.generic = f"/dev/{self.do(f'ls {self.scsi}/scsi_generic').strip()}"
+
+    def unlock(self) -> str:
+        """Open it as its owner does, in the machine; return what the command says."""
+        # The serial number says which drive is meant: a try is spent.
+        meant = f"--destroys-data --serial {self.serial}"
+        return self.sedlab(f"unlock sg:{self.generic} {meant}", SEDLAB_PIN_USER=self.way_in.pin)
+
+    def lock(self) -> str:
+        """Lock it, in the same way."""
+        return self.sedlab(f"lock sg:{self.generic}")
+
+    @property
+    def url(self) -> str:
+        """What names it for a driver that takes it away from the kernel."""
+        ids = (self.do(f"cat {self.usb}/{each}").strip() for each in ("idVendor", "idProduct"))
+        return ":".join(("usb", *ids, self.serial))
+
+    @property
+    def serial(self) -> str:
+        """The serial number that the kernel read."""
+        return self.do(f"cat {self.usb}/serial").strip()
+
+    def sedlab(self, arguments: str, **variables: str) -> str:
+        """Return what a command of ours says in the machine."""
+        # Its owner's list of drives is in the folder that both sides share.
+        home = {"XDG_CONFIG_HOME": str(self.machine.folder)} | variables
+        settings = " ".join(f"{name}={value}" for name, value in home.items())
+        return self.do(f"{settings} sedlab {arguments}", SEDLAB_S)
 
     def unplug(self) -> None:
         """Take it out, whatever it is doing, and wait until the kernel has noticed."""

@@ -9,7 +9,7 @@ from hil_tests.kernel.drive import NotFound, PluggedDrive
 from hil_tests.kernel.machine import CommandFailed, KernelMachine, MachineFault
 from hil_tests.kernel.outcome import NotExercised, Outcome, Verdict
 from hil_tests.kernel.qemu import QemuError
-from hil_tests.kernel.ways_in import WayIn
+from hil_tests.kernel.way_in import WayIn
 
 FAILURES = (AssertionError, CommandFailed, MachineFault, NotFound, QemuError, ValueError)
 REASON_CHARACTERS = 160

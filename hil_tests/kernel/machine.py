@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -95,6 +96,7 @@ class KernelMachine:
         self._numbers = itertools.count(1)
         self._answers: dict[int, dict[str, Any]] = {}
         self._is_usable = True
+        self.ends_with_it = ExitStack()  # what serves this machine from outside
         settings = {
             "AGENT": agent.__file__,
             "MODULES": str(image.modules),
@@ -132,6 +134,7 @@ class KernelMachine:
         """End it; what was in its memory and in its folder is gone."""
         self._is_usable = False
         self.qemu.close()
+        self.ends_with_it.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property

@@ -29,6 +29,7 @@ BATTERY: Final = {
     "sdparm": "sdparm",
     "sg_inq": "sg3-utils",
     "smartctl": "smartmontools",
+    "tshark": "tshark",
     "usbip": "usbip",
 }
 PATH: Final = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"

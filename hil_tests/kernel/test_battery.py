@@ -10,8 +10,9 @@ import pytest
 
 from hil_tests.kernel.checks import BATTERY, Check, title
 from hil_tests.kernel.lab import Lab
-from hil_tests.kernel.outcome import Verdict
-from hil_tests.kernel.ways_in import WAYS_IN, WayIn
+from hil_tests.kernel.outcome import BATTERY_CHECK, Verdict
+from hil_tests.kernel.way_in import WayIn
+from hil_tests.kernel.ways_in import WAYS_IN
 
 
 def one_after_another() -> list[Any]:
@@ -29,7 +30,7 @@ def test_battery(
     lab: Lab, way_in: WayIn, check: Check, record_property: Callable[[str, object], None]
 ) -> None:
     outcome = lab.outcome(check, way_in)
-    record_property("outcome", asdict(outcome))
+    record_property(BATTERY_CHECK, asdict(outcome))
     if outcome.verdict is Verdict.NOT_EXERCISED:
         pytest.skip(outcome.why)
 

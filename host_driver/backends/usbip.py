@@ -134,5 +134,6 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
             is_trusted=False,
             serial=serial,
             destroys_data=refusal is None,
+            device=device,
             close=stack.pop_all().close,
         )

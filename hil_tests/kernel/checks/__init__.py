@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from hil_tests.kernel.checks import blocks, files, plugging, queries, suspend
+from hil_tests.kernel.checks import blocks, driver, files, locking, plugging, queries, suspend
 from hil_tests.kernel.drive import PluggedDrive
 
 Check = Callable[[PluggedDrive], None]
 
 BATTERY: Final[tuple[Check, ...]] = (
     *plugging.CHECKS,
+    *locking.CHECKS,
     *queries.CHECKS,
     *blocks.CHECKS,
+    *driver.CHECKS,  # refuses a drive that holds a file system
     *files.CHECKS,
     *suspend.CHECKS,  # last, as the machine is of no use any more
 )

@@ -11,7 +11,7 @@ from hil_tests.kernel.drive import PluggedDrive
 from hil_tests.kernel.machine import KernelMachine
 
 ROOT: Final = Path(__file__).parents[3]
-TREES: Final = f"{ROOT}/firmware_model {ROOT}/host_driver {ROOT}/fixtures"
+TREE: Final = f"{ROOT}/firmware_model"  # many small files
 REGISTER: Final = "/run/register.csv"
 PART: Final = "/run/register-part.csv"  # the first 4 MiB of it
 MOUNT: Final = "/run/medium"
@@ -82,7 +82,7 @@ def _keeps_files(drive: PluggedDrive, device: str, system: FileSystem, records: 
         {system.make} {device}
         {_mounted(device)}
         cp {records} {MOUNT}/register.csv
-        mkdir {MOUNT}/trees; cp -r {TREES} {MOUNT}/trees
+        cp -r {TREE} {MOUNT}/tree
         umount {MOUNT}"""
     )
     drive.do(f"{system.check} {device}")
@@ -90,8 +90,7 @@ def _keeps_files(drive: PluggedDrive, device: str, system: FileSystem, records: 
     _drop_caches(drive)
     try:
         drive.do(f"cmp -s {records} {MOUNT}/register.csv")
-        for tree in TREES.split():
-            drive.do(f"diff -r {tree} {MOUNT}/trees/{Path(tree).name}")
+        drive.do(f"diff -r {TREE} {MOUNT}/tree")
     finally:
         drive.do(f"umount {MOUNT}")
 

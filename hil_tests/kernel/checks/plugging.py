@@ -9,11 +9,12 @@ from typing import Final
 from hil_tests.kernel.drive import PluggedDrive
 from hil_tests.kernel.kernel_log import LogRecord, warnings
 from hil_tests.kernel.outcome import NotExercised
-from hil_tests.kernel.ways_in import UAS
+from hil_tests.kernel.way_in import UAS
 
 COMPLAINTS: Final = re.compile(r"warning|can't|couldn't|unrecognized|invalid|junk", re.IGNORECASE)
 # SPC-4 5.14 demands this unit attention of every drive; the kernel logs it as a warning.
 RESET: Final = "Power-on or device reset occurred"
+SLOW_MACHINE: Final = "hrtimer: interrupt took"  # a matter of the machine that QEMU runs on
 REPLUGS: Final = 2
 FALLING_ASLEEP_S: Final = 30
 
@@ -43,7 +44,8 @@ def lsusb_reads_every_descriptor(drive: PluggedDrive) -> None:
     complaint = COMPLAINTS.search(said)
 
     assert complaint is None, said[complaint.start() :].splitlines()[0] if complaint else ""
-    assert said.count("bInterfaceClass         8 Mass Storage") >= 1, "no mass storage interface"
+    # The class is a number: its name comes from lists that not every machine has.
+    assert re.search(r"bInterfaceClass +8\b", said), "no mass storage interface"
 
 
 def serial_number_is_twelve_hex_digits(drive: PluggedDrive) -> None:
@@ -54,9 +56,11 @@ def serial_number_is_twelve_hex_digits(drive: PluggedDrive) -> None:
 
 def comes_and_goes_without_a_warning(drive: PluggedDrive) -> None:
     before = drive.machine.moment()
-    for _ in range(REPLUGS):
+    for _ in range(REPLUGS - 1):
         drive.unplug()
-        drive.plug()
+        drive.attach()
+    drive.unplug()
+    drive.plug()
     said = warned(drive.machine.log_since(before))
 
     assert not said, f"the kernel warns: {said}"
@@ -87,7 +91,9 @@ def wakes_from_suspend_as_it_was(drive: PluggedDrive) -> None:
 def warned(records: Iterable[LogRecord], *expected: str) -> str:
     """Return the first warning but those expected of any drive; nothing if there is none."""
     texts = (record.text for record in warnings(records))
-    return next((text for text in texts if not any(x in text for x in (RESET, *expected))), "")
+    return next(
+        (text for text in texts if not any(x in text for x in (RESET, SLOW_MACHINE, *expected))), ""
+    )
 
 
 CHECKS: Final = (

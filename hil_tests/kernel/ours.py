@@ -1,0 +1,103 @@
+"""Our own ways in: `sedlab serve` as a process of its own beside the machine, as a stranger would.
+
+A drive and its server last as long as the machine; plugging in is a matter of the machine alone.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from hil_tests.command_line import FAST, Server, environment
+from hil_tests.kernel.machine import HOST_LOOPBACK, KernelMachine
+from hil_tests.kernel.way_in import BULK_ONLY, HIGH_SPEED, Unplug, WayIn
+
+DISK_BYTES: Final = 128 << 20
+SETTINGS: Final = (*FAST, "--capacity", f"{DISK_BYTES >> 20} MiB")
+PIN: Final = "8402957136"
+
+
+@dataclass(frozen=True, slots=True)
+class UsbRedir:
+    """QEMU's usb-redir, which calls our server at a Unix socket."""
+
+    name: str = "sedlab usbredir"
+    driver: str = BULK_ONLY
+    speed_mbps: int = HIGH_SPEED
+    disk_bytes: int = DISK_BYTES
+    pin: str = PIN
+    departures: Mapping[str, str] = field(default_factory=dict)
+    profile: str = "native"
+
+    def plug(self, machine: KernelMachine) -> Unplug:
+        drive = drive_file(machine, self)
+        socket = drive.with_suffix(".redir")
+        served(machine, drive, "--usbredir", str(socket))
+        return machine.plug_usbredir(socket)
+
+
+@dataclass(frozen=True, slots=True)
+class Vhci:
+    """Linux's own vhci_hcd, which attaches what our USB/IP server has."""
+
+    name: str = "sedlab vhci"
+    driver: str = BULK_ONLY
+    speed_mbps: int = HIGH_SPEED
+    disk_bytes: int = DISK_BYTES
+    pin: str = PIN
+    departures: Mapping[str, str] = field(default_factory=dict)
+    profile: str = "native"
+
+    def plug(self, machine: KernelMachine) -> Unplug:
+        drive = served(machine, drive_file(machine, self), "--usbip", "127.0.0.1:0")
+        attach = drive["attach"].replace("127.0.0.1", HOST_LOOPBACK)
+        machine.output_of(f"modprobe vhci-hcd && {attach}")
+        port = machine.output_of("ls /run/vhci_hcd").strip().removeprefix("port")
+
+        def unplug() -> None:
+            machine.output_of(f"usbip detach -p {port}")
+
+        return unplug
+
+
+OURS: Final[tuple[WayIn, ...]] = (UsbRedir(), Vhci())
+
+
+def drive_file(machine: KernelMachine, way_in: UsbRedir | Vhci) -> Path:
+    """Return the file of a drive that is locked by its PIN; it is made at the first time."""
+    path = machine.folder / f"{way_in.name.replace(' ', '-')}.sed"
+    if not path.exists():
+        sedlab(machine, "new", path.name, "--profile", way_in.profile, *SETTINGS)
+        if way_in.pin:
+            sedlab(machine, "set-pin", path.name, SEDLAB_NEW_PIN=way_in.pin)
+    return path
+
+
+def served(machine: KernelMachine, drive: Path, *how: str) -> dict[str, Any]:
+    """Return what `sedlab serve` said of a drive; it is started at the first time."""
+    said = drive.with_suffix(".json")
+    if not said.exists():
+        server = Server(machine.folder, drive.name, *how, "--json")
+        machine.ends_with_it.callback(server.ends, signal.SIGTERM)
+        server.drives()
+        said.write_text(server.said)
+    drives: list[dict[str, Any]] = json.loads(said.read_text())["drives"]
+    return drives[0]
+
+
+def sedlab(machine: KernelMachine, *arguments: str, **variables: str) -> str:
+    """Return what a command of ours prints outside of the machine, in the folder of both."""
+    return subprocess.run(
+        [sys.executable, "-m", "host_driver", *arguments],
+        cwd=machine.folder,
+        env=environment(machine.folder) | variables,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout

@@ -1,0 +1,129 @@
+"""The references: disks of others, so that the table shows where ours differs from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from hil_tests.kernel.machine import KernelMachine
+from hil_tests.kernel.qemu import Bus
+from hil_tests.kernel.way_in import BULK_ONLY, HIGH_SPEED, SUPER_SPEED, UAS, Unplug, WayIn
+
+DISK_BYTES: Final = 128 << 20
+SERIAL: Final = "5ED1AB000001"  # as Bulk-Only asks for: twelve digits or A to F (BOT 4.1.1)
+
+GADGET: Final = "/sys/kernel/config/usb_gadget/reference"
+NO_SAVED_VALUES: Final = "it refuses to tell saved values of mode pages"
+NO_SMART: Final = "it has neither mode page 1Ch nor LOG SENSE"
+OF_QEMU: Final = {
+    "smartctl can tell health": NO_SMART,
+    "every mode page can be read": NO_SAVED_VALUES,
+    "supported operation codes are told": "it has no REPORT SUPPORTED OPERATION CODES",
+}
+OF_LINUX: Final = {
+    "smartctl can tell health": NO_SMART,
+    "report luns tells lun 0": "it has no REPORT LUNS, which SPC-3 and later demand",
+    "every vpd page it lists can be read": "it refuses every page of vital product data",
+    "every mode page can be read": NO_SAVED_VALUES,
+    "supported operation codes are told": "it has no REPORT SUPPORTED OPERATION CODES",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class QemuUsbStorage:
+    """QEMU's stick: bulk-only before its own SCSI disk."""
+
+    name: str = "QEMU usb-storage"
+    driver: str = BULK_ONLY
+    speed_mbps: int = SUPER_SPEED
+    disk_bytes: int = DISK_BYTES
+    pin: str = ""
+    departures: Mapping[str, str] = field(default_factory=lambda: OF_QEMU)
+
+    def plug(self, machine: KernelMachine) -> Unplug:
+        qemu = machine.qemu
+        image = qemu.add_disk_image(_image(machine, self.name))
+        stick = qemu.plug("usb-storage", Bus.XHCI, drive=image, serial=SERIAL)
+
+        def unplug() -> None:
+            qemu.unplug(stick)
+            qemu.remove_disk_image(image)
+
+        return unplug
+
+
+@dataclass(frozen=True, slots=True)
+class QemuUas:
+    """QEMU's USB Attached SCSI, with streams, before the same SCSI disk."""
+
+    name: str = "QEMU usb-uas"
+    driver: str = UAS
+    speed_mbps: int = SUPER_SPEED
+    disk_bytes: int = DISK_BYTES
+    pin: str = ""
+    departures: Mapping[str, str] = field(default_factory=lambda: OF_QEMU)
+
+    def plug(self, machine: KernelMachine) -> Unplug:
+        qemu = machine.qemu
+        image = qemu.add_disk_image(_image(machine, self.name))
+        adapter = qemu.plug("usb-uas", Bus.XHCI, serial=SERIAL)
+        qemu.plug("scsi-hd", f"{adapter}.0", drive=image, serial=SERIAL)
+        qemu.attach(adapter)
+
+        def unplug() -> None:
+            qemu.unplug(adapter)
+            qemu.remove_disk_image(image)
+
+        return unplug
+
+
+@dataclass(frozen=True, slots=True)
+class LinuxGadget:
+    """Linux's own mass storage function, on a device port that the same kernel emulates."""
+
+    name: str = "Linux f_mass_storage"
+    driver: str = BULK_ONLY
+    speed_mbps: int = HIGH_SPEED
+    disk_bytes: int = DISK_BYTES
+    pin: str = ""
+    departures: Mapping[str, str] = field(default_factory=lambda: OF_LINUX)
+
+    def plug(self, machine: KernelMachine) -> Unplug:
+        machine.output_of(
+            f"""set -e
+            modprobe -a libcomposite usb_f_mass_storage dummy_hcd
+            truncate --size {self.disk_bytes} /run/gadget.img
+            mkdir -p {GADGET}/strings/0x409 {GADGET}/configs/c.1 {GADGET}/functions/mass_storage.0
+            cd {GADGET}
+            echo 0x1d6b >idVendor; echo 0x0104 >idProduct  # the Linux Foundation's own
+            echo {SERIAL} >strings/0x409/serialnumber
+            echo Linux >strings/0x409/manufacturer; echo "File storage" >strings/0x409/product
+            echo /run/gadget.img >functions/mass_storage.0/lun.0/file
+            ln -s functions/mass_storage.0 configs/c.1
+            echo dummy_udc.0 >UDC"""
+        )
+
+        def unplug() -> None:
+            machine.output_of(
+                f"""set -e
+                cd {GADGET}
+                echo >UDC
+                rm configs/c.1/mass_storage.0
+                rmdir functions/mass_storage.0 configs/c.1 strings/0x409
+                rmdir {GADGET}"""
+            )
+
+        return unplug
+
+
+REFERENCES: Final[tuple[WayIn, ...]] = (QemuUsbStorage(), QemuUas(), LinuxGadget())
+
+
+def _image(machine: KernelMachine, name: str) -> Path:
+    """Return the file of a disk; it is made at the first time."""
+    path = machine.folder / f"{name}.img"
+    with path.open("ab") as image:
+        image.truncate(DISK_BYTES)
+    return path

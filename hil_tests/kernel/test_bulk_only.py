@@ -1,0 +1,74 @@
+"""The thirteen cases of Bulk-Only by target: in this process, over USB/IP, and through a kernel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from hil_tests.kernel.drive import PluggedDrive
+from hil_tests.kernel.machine import KernelMachine
+from hil_tests.kernel.ours import PIN, UsbRedir, Vhci, drive_file, sedlab, served
+from hil_tests.kernel.outcome import BULK_ONLY_CASE, Outcome, Verdict
+
+SEEN = ("data_bytes", "residue", "status", "halt", "verdict", "said")
+REDIRECTED = UsbRedir("cases usbredir")
+EXPORTED = Vhci("cases usbip")
+IN_PROCESS, OVER_USBIP, OVER_LIBUSB = "model:native", "usbip://", "usb: in the machine"
+VERDICTS = {
+    "as specified": Verdict.PASSED,
+    "tolerated": Verdict.DIFFERS,
+    "broken": Verdict.FAILED,
+    "not exercised": Verdict.NOT_EXERCISED,
+}
+
+pytestmark = pytest.mark.xdist_group("machine")
+
+
+def over_usbip(machine: KernelMachine) -> str:
+    url = served(machine, drive_file(machine, EXPORTED), "--usbip", "127.0.0.1:0")["url"]
+    return sedlab(machine, "bot-cases", url, "--json", SEDLAB_PIN_USER=PIN)
+
+
+def over_libusb(machine: KernelMachine) -> str:
+    drive = PluggedDrive(machine, REDIRECTED)
+    drive.attach()
+    try:
+        return drive.sedlab(
+            f"bot-cases {drive.url} --destroys-data --json", SEDLAB_PIN_USER=drive.way_in.pin
+        )
+    finally:
+        drive.unplug()
+
+
+@pytest.mark.parametrize(
+    ("target", "run"), [(OVER_USBIP, over_usbip), (OVER_LIBUSB, over_libusb)], ids=str
+)
+def test_device_ends_each_case_as_in_process(
+    machine: KernelMachine,
+    target: str,
+    run: Callable[[KernelMachine], str],
+    record_property: Callable[[str, object], None],
+) -> None:
+    expected = json.loads(sedlab(machine, "bot-cases", "model:native", "--json"))
+    document = json.loads(run(machine))
+    for name, told in ((IN_PROCESS, expected), (target, document)):
+        for case in told["cases"]:
+            record_property(BULK_ONLY_CASE, asdict(outcome(name, case)))
+
+    assert seen(document) == seen(expected)
+    assert document["recoveries"] == expected["recoveries"]
+
+
+def seen(document: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Return what was seen of each case, by its name."""
+    return {each["name"]: tuple(each.get(key) for key in SEEN) for each in document["cases"]}
+
+
+def outcome(target: str, case: dict[str, Any]) -> Outcome:
+    """Return a case as the table shows it."""
+    name = f"{case['case']:>2}  {case['host']:<8} {case['device']:<8} {case['command']}"
+    return Outcome(name, target, VERDICTS[case["verdict"]], "; ".join(case["said"]))
