@@ -107,5 +107,7 @@ class Server:
     def ends(self, number: signal.Signals) -> tuple[int, str, str]:
         """Send a signal; return status and what was printed."""
         self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=PATIENCE_S)
-        return self.process.returncode, self.said + out, err
+        assert self.process.stdout is not None
+        rest = self.process.stdout.read()  # which `communicate` has not, if it came with the first
+        _, err = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, self.said + rest, err

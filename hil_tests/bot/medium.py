@@ -10,7 +10,8 @@ from firmware_model.wire.bot import CswStatus
 from hil_tests.bot.link import RawLink
 
 BLOCK_BYTES: Final = 512
-BLOCKS: Final = 2
+BLOCKS: Final = 4
+HALF_BYTES: Final = BLOCKS // 2 * BLOCK_BYTES  # of them: whole packets at every speed
 LBA: Final = 32
 READ_CAPACITY: Final = bytes.fromhex("25000000000000000000")
 MODE_SENSE: Final = bytes.fromhex("1a003f00c000")
@@ -28,11 +29,11 @@ def ten(opcode: int, lba: int, count: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Medium:
-    """Two blocks of a medium that is there."""
+    """The blocks of a medium that is there."""
 
     lba_last: int
     is_writable: bool
-    before: bytes  # both blocks
+    before: bytes  # all blocks
 
     @classmethod
     def of(cls, link: RawLink) -> Self | None:

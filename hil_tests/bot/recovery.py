@@ -18,6 +18,7 @@ from hil_tests.bot.link import CSW_BYTES, RawLink, Stop
 from hil_tests.bot.medium import (
     BLOCK_BYTES,
     BLOCKS,
+    HALF_BYTES,
     LBA,
     READ_10,
     WRITE_10,
@@ -147,15 +148,15 @@ def _unread_status(link: RawLink, medium: Medium | None) -> Expected | None:
 
 def _amid_data_in(link: RawLink, medium: Medium | None) -> Expected | None:
     link.send(_cbw(ten(READ_10, LBA, BLOCKS), BLOCKS * BLOCK_BYTES, is_in=True).encode())
-    came = link.receive(BLOCK_BYTES)
+    came = link.receive(HALF_BYTES)
     return Expected(Awaits.DATA_IN) if isinstance(came, bytes) else None
 
 
 def _amid_data_out(link: RawLink, medium: Medium | None) -> Expected | None:
     assert medium is not None
     link.send(_cbw(ten(WRITE_10, LBA, BLOCKS), BLOCKS * BLOCK_BYTES).encode())
-    taken = link.send(medium.written[:BLOCK_BYTES])
-    return Expected(Awaits.DATA_OUT) if taken == BLOCK_BYTES else None
+    taken = link.send(medium.written[:HALF_BYTES])
+    return Expected(Awaits.DATA_OUT) if taken == HALF_BYTES else None
 
 
 Begin = Callable[[RawLink, Medium | None], Expected | None]
@@ -222,9 +223,9 @@ def _judge_going_on(
         return
     before, written = (b"", b"") if medium is None else (medium.before, medium.written)
     is_in, is_out = expected.awaits is Awaits.DATA_IN, expected.awaits is Awaits.DATA_OUT
-    if is_in and link.receive(BLOCK_BYTES) != before[BLOCK_BYTES:]:
+    if is_in and link.receive(HALF_BYTES) != before[HALF_BYTES:]:
         seen.faults.append("the rest of the data is lost")
-    if is_out and link.send(written[BLOCK_BYTES:]) != BLOCK_BYTES:
+    if is_out and link.send(written[HALF_BYTES:]) != HALF_BYTES:
         seen.faults.append("the rest of the data is not taken")
     _judge_status(link, seen, TAG)
 
