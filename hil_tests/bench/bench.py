@@ -220,6 +220,9 @@ class Bench:
         if self.drive.crashes[crashes:]:
             step.outcome, step.detail = Outcome.CRASH, self.drive.crashes[-1]
         self.drive.cut_at(None)
+        if action.ends_dark and self.drive.is_on:
+            step.is_over = True
+            self.drive.power_off()
         step.step_names = tuple(board.supply.names)
         step.is_tampered = step.is_tampered or memory.is_tampered
         step.excused = memory.excused
@@ -228,6 +231,7 @@ class Bench:
     def finish(self, step: Step) -> Step:
         """Give power back where it was cut, and look at the drive."""
         was_cut = not self.drive.is_on or step.is_severed
+        was_cut = was_cut and not step.is_over
         if was_cut and step.outcome is not Outcome.CRASH:
             step.outcome, step.detail = Outcome.CUT, ""
         if not self.drive.is_on:
@@ -238,7 +242,7 @@ class Bench:
 
     def plan_cut(self, action: Action) -> None:
         """Have supply fail where the action is cut first, if it is cut."""
-        for cut in action.cuts[:1]:
+        for cut in action.cuts[:1] if not action.ends_dark else ():
             self.drive.cut_at(cut.number, cut.torn)
 
     def _give_power(self, step: Step) -> None:
