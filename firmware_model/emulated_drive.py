@@ -201,6 +201,33 @@ class EmulatedDrive:
         """
         self.board.supply.cut_at(step, torn)
 
+    def suspend(self) -> None:
+        """Have the bus fall silent, as a computer that sleeps has it."""
+        self.bus(BusEvent.SUSPEND)
+
+    def resume(self) -> None:
+        """Wake the bus."""
+        self.bus(BusEvent.RESUME)
+
+    @property
+    def now_us(self) -> int:
+        """What the drive's clock says."""
+        return self.board.clock.now_us
+
+    def begin_steps(self) -> None:
+        """Count and name durable steps from here."""
+        self.board.supply.begin()
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        """The durable steps since then; raises ValueError where they are too many."""
+        return tuple(self.board.supply.names)
+
+    @property
+    def cut_name(self) -> str | None:
+        """The step that a cut since then prevented."""
+        return self.board.supply.cut_name
+
     def advance(self, us: int) -> None:
         """Let time pass, and timers run out."""
         self.board.clock.charge(us)
