@@ -5,7 +5,7 @@ TPM_STAMP := $(VENV)/.installed-tpm
 PYTHON ?= python3
 REPORT ?= sedlab-report
 
-.PHONY: help setup check test test-tpm test-kernel test-wheel evaluate power-sweep faults bench fuzz vectors matrix hooks clean
+.PHONY: help setup check test test-tpm test-kernel test-wheel evaluate power-sweep faults bench fuzz vectors matrix matrix-served hooks clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -71,6 +71,9 @@ faults: $(STAMP) ## have every part of the reference drives fail in every way
 
 matrix: $(STAMP) ## which property finds which defect
 	$(BIN)/sedlab defects matrix
+
+matrix-served: $(STAMP) ## each defect over USB/IP as in process, step by step
+	$(BIN)/python -m hil_tests.compare_served
 
 bench: $(STAMP) ## every benchmark, each beside its rival
 	@for each in hil_tests/bench_*.py; do \

@@ -41,7 +41,7 @@ from firmware_model.hardware.supply import PowerCut, Torn
 from firmware_model.profiles import Profile
 from firmware_model.usb.bulk_only import BulkOnly
 from firmware_model.usb.descriptors import Descriptors
-from firmware_model.usb.device import MassStorageDevice
+from firmware_model.usb.device import MassStorageDevice, Transport
 from firmware_model.usb.uas import UsbAttachedScsi
 from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.native import Entry
@@ -115,6 +115,7 @@ class EmulatedDrive:
         self.policy = profile.policy
         if kdf_iterations is not None:
             self.policy = replace(profile.policy, kdf_iterations=kdf_iterations)
+        self.has_uas = True  # beside Bulk-Only, from the next time that it gets power on
         self.crashes: list[str] = []  # of parts that aren't the reference's, in copies too
         self.is_disturbed = False  # something in it was made to go wrong, so that it may crash
         self.firmware: Firmware | None = None  # None without power, and on a plain drive
@@ -203,6 +204,33 @@ class EmulatedDrive:
         With `torn`, it fails inside that effect, where it is one of the flash.
         """
         self.board.supply.cut_at(step, torn)
+
+    def suspend(self) -> None:
+        """Have the bus fall silent, as a computer that sleeps has it."""
+        self.bus(BusEvent.SUSPEND)
+
+    def resume(self) -> None:
+        """Wake the bus."""
+        self.bus(BusEvent.RESUME)
+
+    @property
+    def now_us(self) -> int:
+        """What the drive's clock says."""
+        return self.board.clock.now_us
+
+    def begin_steps(self) -> None:
+        """Count and name durable steps from here."""
+        self.board.supply.begin()
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        """The durable steps since then; raises ValueError where they are too many."""
+        return tuple(self.board.supply.names)
+
+    @property
+    def cut_name(self) -> str | None:
+        """The step that a cut since then prevented."""
+        return self.board.supply.cut_name
 
     def advance(self, us: int) -> None:
         """Let time pass, and timers run out."""
@@ -359,9 +387,11 @@ class EmulatedDrive:
     ) -> MassStorageDevice:
         usb = self.profile.usb
         descriptors = Descriptors(
-            usb.vendor_id, usb.product_id, usb.vendor, usb.product, self.serial
+            usb.vendor_id, usb.product_id, usb.vendor, usb.product, self.serial, self.has_uas
         )
-        transports = (BulkOnly(unit, parts.transport), UsbAttachedScsi(unit, AbsentUnit()))
+        transports: list[Transport] = [BulkOnly(unit, parts.transport)]
+        if self.has_uas:
+            transports.append(UsbAttachedScsi(unit, AbsentUnit()))
         return MassStorageDevice(descriptors, transports, events, parts.replies.clip)
 
     def _close_unit(self) -> None:

@@ -9,6 +9,7 @@ PINs and content are named by their place in a fixed table, so that a sequence s
 An action that ends in `@n` is cut: supply fails at its n-th durable step, then power comes back.
 What a cut inside a program or an erase of flash leaves is said by a word: `@n.half`, `@n.weak`.
 Each further `@n` falls into the start that follows: `set_pin-user-1@5.half@2` loses power twice.
+With `@end` supply fails when the action has been answered, before anything else is asked.
 """
 
 from __future__ import annotations
@@ -243,11 +244,16 @@ VERBS: dict[str, Verb] = {
 class Cut:
     """Where supply fails: before a durable step, or inside it, leaving it torn."""
 
-    number: int  # 1 is the first step of the action, or of the start
+    number: int  # 1 is the first step of the action, or of the start; see END
     torn: Torn | None = None
 
     def __str__(self) -> str:
+        if self == END:
+            return "@end"
         return f"@{self.number}" if self.torn is None else f"@{self.number}.{self.torn}"
+
+
+END = Cut(0)  # when the action has been answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +269,11 @@ class Action:
 
     def __str__(self) -> str:
         return "-".join((self.verb, *map(str, self.args))) + "".join(map(str, self.cuts))
+
+    @property
+    def ends_dark(self) -> bool:
+        """Whether supply fails when it has been answered."""
+        return self.cuts[:1] == (END,)
 
     def at(self, *cuts: Cut) -> Action:
         """Return this action cut there."""
@@ -283,12 +294,17 @@ def parse_action(text: str) -> Action:
         raise ActionError(f"step {text!r}: {len(cuts)} cuts, and {CUTS_MAX} are the most")
     try:
         values = [kind.read(argument) for kind, argument in zip(kinds, arguments, strict=True)]
-        return Action(verb, tuple(values), tuple(map(_parse_cut, cuts)))
+        action = Action(verb, tuple(values), tuple(map(_parse_cut, cuts)))
+        if END in action.cuts[1:]:
+            raise ActionError("a start is not answered: end stands behind the action alone")
+        return action
     except ActionError as wrong:
         raise ActionError(f"step {text!r}: {wrong}") from None
 
 
 def _parse_cut(text: str) -> Cut:
+    if text == "end":
+        return END
     number, dot, torn = text.partition(".")
     if not re.fullmatch(r"[1-9][0-9]{0,5}", number):
         raise ActionError(f"cuts are counted from 1, so {text!r} cuts nothing")

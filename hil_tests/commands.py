@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DEPTHS = ("survey", "quick", "standard", "deep")
 DEFAULT_OUT = Path("sedlab-report")
+PROFILE_HELP = "What a drive of usbip:// is by its documents, where it has no operator."
+OPERATOR_HELP = "The operator of a drive that `serve` gives away: its FILE.sed, or the socket."
 
 
 @click.command()
@@ -40,6 +42,8 @@ DEFAULT_OUT = Path("sedlab-report")
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Store and search for this file instead of the register of residents.",
 )
+@click.option("--operator", metavar="SOCKET", help=OPERATOR_HELP)
+@click.option("--profile", metavar="NAME", help=PROFILE_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def evaluate(
     targets: tuple[str, ...],
@@ -47,9 +51,14 @@ def evaluate(
     jobs: int | None,
     out: Path,
     content: Path | None,
+    operator: str | None,
+    profile: str | None,
     as_json: bool,
 ) -> None:
     """Attack and judge a drive: model:PROFILE, model:PROFILE+DEFECT, model:PROFILE+FILE.py:CLASS.
+
+    Or one that `serve` gives away, usbip://HOST:PORT/BUSID --operator SOCKET: fresh drives of its
+    make are judged over USB/IP, and it stays as it is.
 
     Exits 1 when a property failed, and names the report.
     """
@@ -57,10 +66,12 @@ def evaluate(
 
     from hil_tests.report import console, writers
 
+    if operator is not None and len(targets) != 1:
+        raise click.UsageError("--operator SOCKET is the operator of one drive")
     for target in targets:
-        _target(target)  # wrong names are told before any long work
+        _target(target, None, operator, profile)  # wrong names are told before any long work
     out.mkdir(parents=True, exist_ok=True)  # so is a folder that can't be written
-    evaluations = _evaluate_all(targets, depth, jobs or 2, content, out)
+    evaluations = _evaluate_all(targets, depth, jobs or 2, content, out, operator, profile)
     paths = writers.write_all(evaluations, out)
     if as_json:
         click.echo(paths.json.read_text("utf-8"))
@@ -74,21 +85,37 @@ def evaluate(
         sys.exit(1)
 
 
-def _target(url: str, content: Path | None = None) -> Any:
+def _target(
+    url: str,
+    content: Path | None = None,
+    operator: str | None = None,
+    profile: str | None = None,
+) -> Any:
     from hil_tests.content import load
     from hil_tests.runs import Target
 
-    return Target(url, None if content is None else load(content))
+    loaded = None if content is None else load(content)
+    if not url.startswith("usbip:"):
+        return Target(url, loaded)
+    from hil_tests.served_target import open_target
+
+    return open_target(url, operator, profile, loaded)
 
 
 def _evaluate_all(
-    targets: tuple[str, ...], depth: str, jobs: int, content: Path | None, out: Path
+    targets: tuple[str, ...],
+    depth: str,
+    jobs: int,
+    content: Path | None,
+    out: Path,
+    operator: str | None,
+    profile: str | None,
 ) -> list[Evaluation]:
     """Judge each target, several at a time where there are several."""
     from hil_tests import progress
 
     today = date.today().isoformat()  # noqa: DTZ011 - the day where the report is written
-    plan = [(url, depth, content, out, today) for url in targets]
+    plan = [(url, depth, content, operator, profile, out, today) for url in targets]
     with progress.shown(targets) as show:
         if len(targets) == 1:
             return [_evaluate_one(*plan[0], progress.of(targets[0], show))]
@@ -122,6 +149,8 @@ def _evaluate_one(
     url: str,
     depth: str,
     content: Path | None,
+    operator: str | None,
+    profile: str | None,
     out: Path,
     today: str,
     progress: Progress | None = None,
@@ -131,7 +160,8 @@ def _evaluate_one(
 
     traces = out / "traces" / folder_name(url)
     told = progress or _tell(url)
-    return run(_target(url, content), depth=depth, date=today, traces=traces, progress=told)
+    target = _target(url, content, operator, profile)
+    return run(target, depth=depth, date=today, traces=traces, progress=told)
 
 
 @click.command()
@@ -147,9 +177,17 @@ def _evaluate_one(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write what crosses the bus to a pcap file.",
 )
+@click.option("--operator", metavar="SOCKET", help=OPERATOR_HELP)
+@click.option("--profile", metavar="NAME", help=PROFILE_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def replay(
-    replay_id: str, target: str | None, content: Path | None, trace: Path | None, as_json: bool
+    replay_id: str,
+    target: str | None,
+    content: Path | None,
+    trace: Path | None,
+    operator: str | None,
+    profile: str | None,
+    as_json: bool,
 ) -> None:
     """Run the steps of a finding again, on its own target or on another.
 
@@ -161,7 +199,7 @@ def replay(
 
     wanted = ReplayId.parse(replay_id)
     url = target or wanted.target
-    again = _target(url, content)
+    again = _target(url, content, operator, profile)
     failure = run(again, wanted.property_id, wanted.actions)
     if trace is not None:
         write_trace(again, wanted.actions, trace)

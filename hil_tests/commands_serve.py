@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import tempfile
@@ -20,9 +21,11 @@ from host_driver.commands.shown import printable
 
 if TYPE_CHECKING:
     from firmware_model.emulated_drive import EmulatedDrive
-    from firmware_model.serve.usbip import Export
+    from firmware_model.serve.usbip import Export, UsbIpServer
+    from firmware_model.wire.operator import Result
     from firmware_model.wire.usb import Speed
     from hil_tests.guest_address import GuestAddress
+    from hil_tests.targets import ModelName
 
 DEFAULT_ADDRESS: Final = "127.0.0.1"
 SPEEDS: Final = ("super", "high")
@@ -30,12 +33,24 @@ ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """How drives are to be given away."""
+
+    speed: Speed  # of the port that they seem to be in
+    has_uas: bool
+    operator: Path | None  # where the operator's socket of the one drive is to be
+
+
+@dataclass(frozen=True, slots=True)
 class Served:
     """A drive that is given away."""
 
     target: str
+    name: ModelName
+    profile: str  # as TOML
     drive: EmulatedDrive
     export: Export
+    reset_code: str | None  # of a fresh drive; whoever made a file was told its own
     operator: Path  # the operator's socket, where the system has such
 
 
@@ -61,7 +76,14 @@ class Served:
     show_default=True,
     help="Of the port that the drives seem to be in: super needs USB 3 at the other end.",
 )
+@click.option("--no-uas", is_flag=True, help="Offer Bulk-Only alone, and not UAS beside it.")
 @click.option("--allow-remote", is_flag=True, help="Let other machines reach the drives.")
+@click.option(
+    "--operator",
+    type=click.Path(path_type=Path),
+    metavar="SOCKET",
+    help="Where the drive's operator is reached, if not beside FILE.sed; one drive.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print where the drives are as JSON.")
 def serve(
     targets: tuple[str, ...],
@@ -69,14 +91,17 @@ def serve(
     usbredir: str | None,
     connect: bool,
     speed: str,
+    no_uas: bool,
     allow_remote: bool,
+    operator: Path | None,
     as_json: bool,
 ) -> None:
     """Give drives to other programs and machines, until interrupted.
 
     TARGET is model:PROFILE[+DEFECT] or FILE.sed. USB/IP is what Linux attaches remote devices by,
     USB redirection what QEMU's usb-redir does: to a host, each drive is hardware. Whoever can reach
-    the address can use the drives.
+    the address can use the drives; only you can reach their operators, who press keys and pull
+    plugs. A model: drive's is in a folder that goes with the server, if not at --operator SOCKET.
     """
     if usbip is not None and _is_target(usbip):  # --usbip FILE.sed: the address was left out
         targets, usbip = (TargetType().convert(usbip, None, None), *targets), DEFAULT_ADDRESS
@@ -87,18 +112,23 @@ def serve(
         )
     if connect and usbredir is None:
         raise click.UsageError("--connect goes with --usbredir: USB/IP hosts come to us")
+    if operator is not None and len(targets) != 1:
+        raise click.UsageError("--operator SOCKET is the operator of one drive")
     from firmware_model.wire.usb import Speed
     from hil_tests.guest_address import GuestAddress
 
     rate = Speed[speed.upper()]
+    # USB/IP has no streams, and without them UAS is nothing at SuperSpeed.
+    has_uas = not no_uas and (usbip is None or rate is not Speed.SUPER)
+    offer = Offer(rate, has_uas, operator)
     ended = Event()
     with ExitStack() as stack:
         stack.enter_context(_set_at_signals(ended))
         if usbip is not None:
-            documents = _by_usbip(targets, usbip, rate, allow_remote, stack)
+            documents = _by_usbip(targets, usbip, allow_remote, offer, stack)
         elif usbredir is not None and len(targets) == 1:
             address = GuestAddress(usbredir, connect, allow_remote)
-            documents = [_by_usbredir(targets[0], address, rate, ended, stack)]
+            documents = [_by_usbredir(targets[0], address, offer, ended, stack)]
         else:
             raise click.UsageError("a socket of USB redirection has one drive")
         if as_json:
@@ -109,7 +139,7 @@ def serve(
 
 
 def _by_usbip(
-    targets: tuple[str, ...], address: str, speed: Speed, allow_remote: bool, stack: ExitStack
+    targets: tuple[str, ...], address: str, allow_remote: bool, offer: Offer, stack: ExitStack
 ) -> list[dict[str, Any]]:
     from firmware_model.serve.usbip import UsbIpServer, listen
     from host_driver.usbip_link import split_address
@@ -117,14 +147,16 @@ def _by_usbip(
     host, port = split_address(address)
     listener = stack.enter_context(listen(host, port, allow_remote=allow_remote))
     port = int(listener.getsockname()[1])
-    served = [_served(number, each, speed, stack) for number, each in enumerate(targets, 1)]
+    served = [_served(number, each, offer, stack) for number, each in enumerate(targets, 1)]
     server = UsbIpServer(listener, [each.export for each in served], _tell)
     stack.callback(server.close)
+    for each in served:
+        _let_operate(each, server, stack)
     return [_document(each, host, port) for each in served]
 
 
 def _by_usbredir(
-    target: str, address: GuestAddress, speed: Speed, ended: Event, stack: ExitStack
+    target: str, address: GuestAddress, offer: Offer, ended: Event, stack: ExitStack
 ) -> dict[str, Any]:
     from firmware_model.serve.usbredir import UsbRedirCall, UsbRedirServer
 
@@ -132,7 +164,8 @@ def _by_usbredir(
     name = address.named(stream)
     if not address.guest_listens:
         stack.callback(address.forget)
-    served = _served(1, target, speed, stack)
+    served = _served(1, target, offer, stack)
+    _let_operate(served, None, stack)
     if address.guest_listens:
         call = UsbRedirCall(stream, name, served.export.port, _tell, ended.set)
         stack.callback(call.close)
@@ -161,32 +194,60 @@ def _set_at_signals(event: Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _served(number: int, target: str, speed: Speed, stack: ExitStack) -> Served:
-    """Return a drive with power, and its operator's socket, until `stack` ends."""
-    from firmware_model.operated_drive import operate
-    from firmware_model.serve.operator_socket import OperatorSocket
+def _served(number: int, target: str, offer: Offer, stack: ExitStack) -> Served:
+    """Return a drive with power, whose clock keeps up with ours, until `stack` ends."""
+    from firmware_model.hardware.entropy import SeededNoise
     from firmware_model.serve.port import Port
     from firmware_model.serve.usbip import Export
     from firmware_model.wire.operator import SUFFIX, socket_beside
+    from hil_tests.facts import reset_code_of
     from hil_tests.file_drive import FileDrive
-    from hil_tests.targets import ModelName, powered
+    from hil_tests.real_time import keeping_up
+    from hil_tests.targets import ModelName, fresh_profile, powered, profile_text
 
     scheme, _, rest = target.partition(":")
     if scheme != "model":
         raise click.UsageError(f"{target}: what is served is model:PROFILE or FILE.sed")
     name = ModelName.parse(rest)
-    drive = powered(name, stack)
-    export = Export(number, Port(drive, speed))
+    text = profile_text(name)
+    noise, code = SeededNoise(os.urandom(32)), None
+    if not name.is_file:
+        profile = fresh_profile(name)
+        code = None if profile.dialect == "none" else reset_code_of(profile, noise)
+    drive = powered(name, stack, noise, has_uas=offer.has_uas)
+    export = Export(number, Port(drive, offer.speed))
     if isinstance(drive, FileDrive):
         drive.on_failure = lambda reason: _tell(f"{export.busid}: lost power: {reason}")
-        path = socket_beside(Path(name.base))
-    else:
+    operator = offer.operator
+    if operator is None and name.is_file:
+        operator = socket_beside(Path(name.base))
+    elif operator is None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sedlab-"))
-        path = Path(folder, f"{export.busid}{SUFFIX}")
-    if hasattr(socket, "AF_UNIX"):
-        operator = OperatorSocket(path, export.port.lock, lambda asked: operate(drive, asked))
-        stack.callback(operator.close)
-    return Served(rest if name.is_file else target, drive, export, path)
+        operator = Path(folder, f"{export.busid}{SUFFIX}")
+    stack.enter_context(keeping_up(drive, export.port))
+    return Served(rest if name.is_file else target, name, text, drive, export, code, operator)
+
+
+def _let_operate(served: Served, server: UsbIpServer | None, stack: ExitStack) -> None:
+    """Open the operator's socket; units of his own come to the server, where there is one."""
+    from firmware_model.operated_drive import OperatedDrive
+    from firmware_model.serve.operator_socket import OperatorSocket
+    from hil_tests.unit_bench import UnitBench
+
+    if not hasattr(socket, "AF_UNIX"):
+        return
+    bench = None if server is None else UnitBench(served.name, served.profile, server)
+    export, drive = served.export, served.drive
+    about: Result = {
+        "target": served.target,
+        "profile": served.profile,
+        "busid": export.busid,
+        "serial": drive.serial,
+    }
+    operator = OperatorSocket(
+        served.operator, lambda: OperatedDrive(drive, export.port, about, bench)
+    )
+    stack.callback(operator.close)
 
 
 def _document(served: Served, host: str, port: int) -> dict[str, Any]:
@@ -211,6 +272,7 @@ def _of_drive(served: Served) -> dict[str, Any]:
         "target": served.target,
         "serial": drive.serial,
         "identity": None if is_plain else fingerprint(drive.board.element.identity),
+        "reset_code": served.reset_code,
         "operator": str(served.operator) if served.operator.exists() else None,
     }
 
@@ -218,9 +280,9 @@ def _of_drive(served: Served) -> dict[str, Any]:
 def _show(document: dict[str, Any]) -> None:
     where = document.get("url") or document["socket"]
     click.echo(printable(f"{where} is {document['target']}"))
-    for name in ("serial", "identity", "attach", "operator"):
+    for name in ("serial", "identity", "reset_code", "attach", "operator"):
         if document[name] is not None:
-            click.echo(printable(f"  {name:<9} {document[name]}"))
+            click.echo(printable(f"  {name.replace('_', ' '):<10} {document[name]}"))
 
 
 def _tell(line: str) -> None:

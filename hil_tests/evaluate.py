@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from hil_tests.actions import Action, parse_steps
+from hil_tests.actions import Action, parse_steps, spell_steps
 from hil_tests.bench.bench import Bench
 from hil_tests.content import pins_in
 from hil_tests.machines import search
 from hil_tests.power import sweep_all
 from hil_tests.progress import Progress
 from hil_tests.properties import BY_ID, PROPERTIES
-from hil_tests.properties.base import Property
+from hil_tests.properties.base import Property, needs
 from hil_tests.report.values import Evaluation, Finding, Outcome, Verdict
 from hil_tests.runs import (
     TEST_KDF_ITERATIONS,
@@ -30,12 +30,13 @@ from hil_tests.runs import (
     run_until_failure,
     shortened,
 )
-from hil_tests.steps import Capability, Step
+from hil_tests.steps import Capability, Facts, Step
 from hil_tests.steps import Outcome as StepOutcome
 
 EXAMPLES: Final = {"survey": 0, "quick": 60, "standard": 600, "deep": 20_000}
 DEPTHS: Final = tuple(EXAMPLES)
 SEARCHES_MAX: Final = 6  # times the machine goes on after a property broke
+HANDS: Final = {Capability.OPERATE, Capability.CUT_POWER, Capability.MOVE_CLOCK}
 FINDINGS_MAX: Final = 3  # of one property: the shortest
 
 
@@ -136,7 +137,9 @@ def _run_machine(
     examples: int,
     progress: Progress,
 ) -> None:
-    """Have Hypothesis look for what the scenarios did not think of."""
+    """Have Hypothesis look for what the scenarios did not think of, with an operator's hands."""
+    if not target.facts.capabilities >= HANDS:
+        return
     for number in range(SEARCHES_MAX if examples else 0):
         left = [each for each in properties if each.id not in tally.failures]
         progress(f"state machine, {examples} runs", number, SEARCHES_MAX)
@@ -189,13 +192,12 @@ def write_trace(target: Target, actions: Sequence[Action], path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
-        plain = target.bench(actions)
-        drive = plain.drive
+        unit = target.bench(actions).unit
         bench = Bench(
-            drive,
+            unit,
             target.facts,
             target.content,
-            watch=lambda inner: TracedBackend(inner, stream, lambda: drive.board.clock.now_us),
+            watch=lambda inner: TracedBackend(inner, stream, lambda: unit.now_us),
         )
         bench.run_all(actions)
         bench.reconnect()
@@ -220,6 +222,9 @@ def _verdict(
         reason = "the drive broke down in every run that was to show it"
     elif expected is not None:
         reason = "its profile expects it to fail"
+    else:
+        count = property_.left_out(target.facts)
+        reason = f"runs left out, which take more than the bench can do: {count}" if count else ""
     return Verdict(
         property_id=property_.id,
         sentence=property_.sentence,
@@ -237,7 +242,6 @@ def _figures(target: Target, tally: Tally, depth: str) -> dict[str, str]:
     facts = target.facts
     guesses = " + ".join(f"{limit} as {role}" for role, limit in facts.limits.items())
     searched = f"{tally.searched_bytes:,} bytes of the {target.content.name}"
-    full = f"{facts.kdf_iterations:,} iterations in one property"
     figures = {
         "Depth": f"{depth}, {EXAMPLES[depth]} runs of the state machine, judged by all properties",
         "Steps run and judged": f"{tally.steps:,}",
@@ -248,13 +252,21 @@ def _figures(target: Target, tally: Tally, depth: str) -> dict[str, str]:
         cuts = f"{tally.cuts}, at and inside every durable step of {tally.cut_scenarios} scenarios"
         figures |= {
             "Power cuts": cuts,
-            "PBKDF2 cost": f"{TEST_KDF_ITERATIONS} iteration in runs, {full}",
+            "PBKDF2 cost": _stretching(facts),
             "Guesses before the limit": f"{sum(facts.limits.values())} ({guesses})",
         }
-    if target.name.is_file:
-        figures["What was judged"] = "a fresh drive of the profile in the file"
+    if target.judged is not None:
+        figures["What was judged"] = target.judged
     figures["What the bench could do"] = ", ".join(sorted(e.value for e in facts.capabilities))
     return figures
+
+
+def _stretching(facts: Facts) -> str:
+    """Say what an attempt costs in runs: a drive that was not made for them has its own cost."""
+    in_runs = f"{TEST_KDF_ITERATIONS} iteration in runs"
+    if Capability.PATCH_FIRMWARE in facts.capabilities:
+        return f"{in_runs}, {facts.kdf_iterations:,} iterations in one property"
+    return in_runs if Capability.FORK in facts.capabilities else "as the drive was made"
 
 
 def replay(target: Target, property_id: str, actions: Sequence[Action]) -> Failure | None:
@@ -268,6 +280,11 @@ def replay(target: Target, property_id: str, actions: Sequence[Action]) -> Failu
     reason = property_.reason_not_to_run(target.facts)
     if reason is not None:
         raise ValueError(f"{property_id} is not exercised on {target.url}: {reason}")
+    facts = target.facts
+    lacking = needs(spell_steps(actions), facts.dialect) - facts.capabilities
+    if lacking:
+        said = " or ".join(sorted(each.value for each in lacking))
+        raise ValueError(f"on {target.url} the bench can't {said}")
     return fails(target, property_, actions)
 
 

@@ -19,7 +19,7 @@ from hil_tests.actions import IMAGES, MALFORMED_KINDS, PIN_TABLE, PINS, Action, 
 from hil_tests.bench.bench import Bench
 from hil_tests.properties.base import LOST, Property
 from hil_tests.runs import Failure, Target, UnsteadyDrive, judge
-from hil_tests.steps import Step
+from hil_tests.steps import Capability, Step
 
 # Where every example begins: provisioned, with content, without power for a moment.
 BEGINNING: Final = f"{LOST},power_cycle"
@@ -146,9 +146,10 @@ class DriveMachine(RuleBasedStateMachine):
         self.do("evidence")
 
     def teardown(self) -> None:
-        """Search the flash once, when the run is over."""
+        """Search the flash once, when the run is over, where it can be had."""
         is_broken = self.steps and judge(self.steps[-1], self.properties)
-        if self.steps and not is_broken:
+        can_dump = Capability.DUMP_FLASH in self.bench.facts.capabilities
+        if self.steps and not is_broken and can_dump:
             self.do("search_flash")
 
 

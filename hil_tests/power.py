@@ -1,8 +1,9 @@
 """Power cut at every durable step of what a drive does: enumerated, none left to chance.
 
 For each scenario the steps are counted in a run without a cut. Then power is cut at each of them,
-before the step and, where it programs or erases flash, inside it with each torn outcome; and the
-run is judged by every property to its end.
+before the step and, where it programs or erases flash, inside it with each torn outcome; and once
+when the action has been answered, before anything else is asked. The run is judged by every
+property to its end.
 
 Pairs of cuts: the second one falls into the recovery from the first. That is the start that
 follows, and then what the owner does first, up to the first READ or WRITE that the drive obeys:
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from firmware_model.hardware.supply import Torn
-from hil_tests.actions import Action, Cut, parse_action, parse_steps
+from hil_tests.actions import END, Action, Cut, parse_action, parse_steps
 from hil_tests.properties.base import LOST, STORED, Property, join, times
 from hil_tests.runs import Failure, Target, UnsteadyDrive, applicable, first_failures
 from hil_tests.snapshot import RESTART, Scenario, Snapshot
@@ -150,7 +151,7 @@ def sweep(
     names = uncut.steps[len(scenario.once()) + len(scenario.each_time())].step_names
     failures = first_failures(uncut.steps, properties) if not share[0] else []
     counts = dict.fromkeys(("single", "torn", "double"), 0)
-    for cut in [*cuts_of(names)][share[0] :: share[1]]:
+    for cut in [*cuts_of(names), END][share[0] :: share[1]]:
         branch = start.branch()
         broken = branch.run(scenario.each_time(), properties)
         if broken:

@@ -55,12 +55,17 @@ class Target:
     def __init__(self, url: str, content: Content | None = None) -> None:
         scheme, _, rest = url.partition(":")
         if scheme != "model":
-            raise ValueError(f"{url}: only model: targets can be evaluated so far")
+            raise ValueError(f"{url} is no model: and takes an operator to be evaluated")
         self.url = url
         self._content = content
         self.name = ModelName.parse(rest)
         self._parts = self.name.parts()
         self.profile = fresh_profile(self.name)
+
+    @property
+    def judged(self) -> str | None:
+        """What is judged, where that is not the very drive that the URL names."""
+        return "a fresh drive of the profile in the file" if self.name.is_file else None
 
     @cached_property
     def facts(self) -> Facts:

@@ -102,6 +102,6 @@ class Branch:
     def cut(self, action: Action) -> Snapshot | None:
         """Run an action to its first cut; return where power was lost, None where it was not."""
         step = self.bench.start(action)
-        if self.bench.drive.is_on:
+        if self.bench.unit.is_on:
             return None
         return Snapshot(self.bench.fork(), tuple(self.steps), step)

@@ -85,6 +85,7 @@ class Step:
     mismatches: list[Mismatch] = field(default_factory=list)
     is_tampered: bool = False  # the flash was exchanged earlier: the owner's promises are off
     is_faulty: bool = False  # something was made to go wrong in the drive while it ran
+    is_over: bool = False  # it had been answered when supply failed
     is_severed: bool = False  # the cable was pulled while it ran
     excused: frozenset[Excused] = frozenset()  # what faults may cost, from the first of them on
     erased_by: str | None = None  # limit, duress or command, once every world is erased

@@ -157,6 +157,11 @@ def profile_of(name: ModelName) -> profiles.Profile:
 
     Raises ProfileError for a key that can't be changed to that.
     """
+    return profiles.parse(profile_text(name))
+
+
+def profile_text(name: ModelName) -> str:
+    """Return the profile a name stands for, as TOML; raise as `profile_of` does."""
     if name.is_file:
         with open_file(Path(name.base)) as file:
             _parsed(file, Path(name.base))
@@ -166,7 +171,7 @@ def profile_of(name: ModelName) -> profiles.Profile:
             text = profiles.text_of(name.base)
         except profiles.ProfileError as unknown:
             raise NotFound(str(unknown)) from None
-    return profiles.parse(profiles.changed(text, name.settings) if name.settings else text)
+    return profiles.changed(text, name.settings) if name.settings else text
 
 
 def open_file(path: Path) -> SedFile:
@@ -239,8 +244,17 @@ def _with_tpm(board: Board, tcti: str, stack: ExitStack) -> None:
         )
 
 
-def powered(name: ModelName, stack: ExitStack) -> EmulatedDrive:
-    """Return the drive of that name, with power, until `stack` ends; raise DriveError."""
+def powered(
+    name: ModelName,
+    stack: ExitStack,
+    noise: NoiseSource | None = None,
+    *,
+    has_uas: bool = True,
+) -> EmulatedDrive:
+    """Return the drive of that name, with power, until `stack` ends; raise DriveError.
+
+    `noise` decides what a fresh drive is.
+    """
     if name.is_file:
         if name.settings:
             raise ValueError(f"{name.base}: its profile is the one it was made with")
@@ -255,7 +269,8 @@ def powered(name: ModelName, stack: ExitStack) -> EmulatedDrive:
             _with_tpm(board, profile.tcti, stack)
         drive: EmulatedDrive = FileDrive(board, profile, parts)
     else:
-        drive = fresh_drive(name, SeededNoise(os.urandom(32)))
+        drive = fresh_drive(name, noise or SeededNoise(os.urandom(32)))
+    drive.has_uas = has_uas
     drive.power_on()
     stack.callback(drive.power_off)
     return drive

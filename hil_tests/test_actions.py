@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from firmware_model.hardware.supply import Torn
 from hil_tests.actions import (
     CUTS_MAX,
+    END,
     STEPS_MAX,
     VERBS,
     Action,
@@ -98,6 +99,15 @@ def test_cut_names_its_step_and_what_it_leaves() -> None:
     action = parse_action("set_pin-user-1@5.half@2.weak@1")
 
     assert action.cuts == (Cut(5, Torn.HALF), Cut(2, Torn.WEAK), Cut(1))
+
+
+def test_supply_that_fails_when_the_action_was_answered_is_spelled() -> None:
+    action = parse_action("unlock-user-3@end@2")
+
+    assert action.cuts == (END, Cut(2)) and action.ends_dark
+    assert str(action) == "unlock-user-3@end@2"
+    with pytest.raises(ActionError, match="end stands behind the action alone"):
+        parse_action("unlock-user-3@2@end")
 
 
 def test_sequence_uses_only_characters_that_no_shell_touches() -> None:

@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import usb.core
 
 from hil_tests.command_line import FAST, PATIENCE_S, Run, Server
+from host_driver.backends.usbip import UsbIp
+from host_driver.bulk_only import BULK_ONLY
+from host_driver.uas import USB_ATTACHED_SCSI
+from host_driver.usbip_link import UsbIpName, import_device
 
 PIN = "8402957136"
 KEYS = "1357924"
@@ -61,6 +66,27 @@ def test_driver_says_what_to_do_where_uas_takes_streams(server: Server, run: Run
 
     assert by_uas.status == 3
     assert "--transport bulk-only" in by_uas.err and "serve --speed high" in by_uas.err
+
+
+@pytest.mark.parametrize(
+    ("options", "protocols"),
+    [
+        ((), [BULK_ONLY]),  # without streams, which USB/IP lacks, UAS is nothing at SuperSpeed
+        (("--speed", "high"), [BULK_ONLY, USB_ATTACHED_SCSI]),
+        (("--speed", "high", "--no-uas"), [BULK_ONLY]),
+    ],
+)
+def test_uas_is_offered_where_it_can_be_spoken(
+    tmp_path: Path, options: tuple[str, ...], protocols: list[int]
+) -> None:
+    server = Server(tmp_path, "model:plain", "--usbip", "127.0.0.1:0", "--json", *options)
+    link = import_device(UsbIpName.parse(server.drives()[0]["url"].removeprefix("usbip:")))
+    device = usb.core.find(backend=UsbIp(link))
+    found = [each.bInterfaceProtocol for each in device[0]]
+    link.close()
+    server.ends(signal.SIGTERM)
+
+    assert found == protocols
 
 
 def test_wrappers_are_sent_over_usbip_as_over_any_bus(server: Server, run: Run) -> None:
@@ -179,7 +205,7 @@ def test_where_drives_are_and_how_to_attach_them_is_printed(files: Path) -> None
 
     assert status == 0 and first == f"{url} is native.sed"
     assert [line.split()[0] for line in rest] == ["serial", "identity", "attach", "operator"]
-    assert f"  attach    usbip --tcp-port {port} attach -r 127.0.0.1 -b 1-1" in rest
+    assert f"  attach     usbip --tcp-port {port} attach -r 127.0.0.1 -b 1-1" in rest
 
 
 def test_address_may_be_left_out_wherever_the_option_stands(files: Path) -> None:

@@ -38,10 +38,7 @@ def test_defect_is_found_and_its_replay_id_tells_it_from_the_reference(name: str
 def test_every_property_has_been_seen_to_fail() -> None:
     killers = {defect.killed_by for defect in DEFECTS.values()}
     # These fall together with others, to defects that are listed under another property.
-    shown_by_others = {
-        "locked-drive-gives-no-data": "open-in-standby",
-        "duress-destroys": "erase-ignored",
-    }
+    shown_by_others = {"locked-drive-gives-no-data": "open-in-standby"}
 
     for property_id, name in shown_by_others.items():
         target = Target(f"model:native+{name}")

@@ -16,6 +16,7 @@ from hil_tests import actions
 from hil_tests.actions import ReplayId, parse_steps
 from hil_tests.bench.faults import FAULTS
 from hil_tests.commands_faults import faults
+from hil_tests.drive_faults import IN_DRIVE
 from hil_tests.fault_campaign import Campaign, Verdict, run_plans
 from hil_tests.fault_plans import FAMILIES
 from hil_tests.promises import without_losses
@@ -38,7 +39,7 @@ def ran(text: str, url: str = "model:native") -> list[Step]:
 
 
 def test_every_name_of_a_fault_has_what_does_it() -> None:
-    assert set(FAULTS) == set(actions.FAULTS)
+    assert {*FAULTS, *IN_DRIVE} == set(actions.FAULTS)
 
 
 # --- parts --------------------------------------------------------------------------------------

@@ -7,14 +7,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from threading import RLock
+from threading import Thread
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_model.emulated_drive import EmulatedDrive
-from firmware_model.operated_drive import operate
+from firmware_model.operated_drive import OperatedDrive, operate
 from firmware_model.serve.operator_socket import CLIENTS_MAX, OperatorSocket
 from firmware_model.serve.port import Port
 from firmware_model.wire.codec import DecodeError
@@ -35,6 +35,7 @@ from host_driver import operator_socket
 from host_driver.errors import Disconnected, NotFound
 
 PIN = PINS[0]
+ABOUT: Result = {"target": "model:keypad", "busid": "1-1"}
 NUMBERS = st.integers(0, NUMBER_MAX)
 REQUESTS = st.builds(
     OperatorRequest,
@@ -42,7 +43,13 @@ REQUESTS = st.builds(
     st.text(max_size=40),
     st.none() | NUMBERS,
     st.none() | st.sampled_from(("half", "weak")),
-    NUMBERS,
+    us=NUMBERS,
+    unit=NUMBERS,
+    seed=st.text(max_size=40),
+    settings=st.text(max_size=40),
+    fault=st.text(max_size=40),
+    number=NUMBERS,
+    iterations=NUMBERS,
 )
 RESULTS = st.dictionaries(st.text(max_size=8), st.text(max_size=8) | NUMBERS | st.booleans())
 REPLIES = st.builds(OperatorReply, st.text(max_size=40)) | st.builds(
@@ -68,7 +75,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
     max_leaves=9,
 )
-ALMOST = st.dictionaries(st.sampled_from(("verb", "keys", "step", "us", "error", "result")), JSON)
+NAMES = ("verb", "keys", "step", "us", "unit", "seed", "number", "error", "result")
+ALMOST = st.dictionaries(st.sampled_from(NAMES), JSON)
 
 
 @pytest.mark.parametrize("layout", [OperatorRequest, OperatorReply])
@@ -118,9 +126,14 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def operator(keypad: EmulatedDrive, path: Path) -> Iterator[operator_socket.OperatorSocket]:
     """The hands beside a drive, at the other end of its socket."""
-    served = OperatorSocket(path, Port(keypad).lock, lambda asked: operate(keypad, asked))
-    with closing(served), closing(operator_socket.OperatorSocket(str(path))) as hands:
+    with closing(served(keypad, path)), closing(operator_socket.OperatorSocket(str(path))) as hands:
         yield hands
+
+
+def served(drive: EmulatedDrive, path: Path) -> OperatorSocket:
+    """Return the socket of a drive's operators, who have no units beside it."""
+    port = Port(drive)
+    return OperatorSocket(path, lambda: OperatedDrive(drive, port, ABOUT))
 
 
 def test_keys_are_pressed_and_lights_are_seen(
@@ -226,40 +239,29 @@ def is_answered_as(user: int, path: Path) -> bool:
 def test_nobody_but_the_owner_is_heard(keypad: EmulatedDrive, user: int, is_heard: bool) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         path = Path(folder, "operator")
-        with closing(OperatorSocket(path, RLock(), lambda asked: operate(keypad, asked))):
+        with closing(served(keypad, path)):
             path.parent.chmod(0o777)
             path.chmod(0o777)  # so that nothing but the check keeps the stranger out
 
             assert is_answered_as(user, path) is is_heard
 
 
-def test_drive_is_operated_under_its_lock_alone(keypad: EmulatedDrive, path: Path) -> None:
-    held: list[str] = []
+def test_drive_is_operated_under_the_lock_of_its_port(keypad: EmulatedDrive) -> None:
+    port = Port(keypad)
+    operated = OperatedDrive(keypad, port, ABOUT)
+    with port.lock:
+        waits = Thread(target=operated.operate, args=(OperatorRequest(Verb.POWER_OFF),))
+        waits.start()
+        was_on = keypad.is_on
+    waits.join()
 
-    class Lock:
-        def __enter__(self) -> None:
-            held.append("taken")
-
-        def __exit__(self, *error: object) -> None:
-            held.append("given back")
-
-    def watched(asked: OperatorRequest) -> Result:
-        held.append(asked.verb)
-        return operate(keypad, asked)
-
-    with (
-        closing(OperatorSocket(path, Lock(), watched)),
-        closing(operator_socket.OperatorSocket(str(path))) as hands,
-    ):
-        hands.leds()
-
-    assert held == ["taken", Verb.LEDS, "given back"]
+    assert (was_on, keypad.is_on) == (True, False)
 
 
 def test_socket_is_gone_when_nobody_serves_any_more(keypad: EmulatedDrive, path: Path) -> None:
-    served = OperatorSocket(path, RLock(), lambda asked: operate(keypad, asked))
+    there = served(keypad, path)
     hands = operator_socket.OperatorSocket(str(path))
-    served.close()
+    there.close()
 
     with pytest.raises(Disconnected, match="no longer served"):
         hands.leds()
@@ -271,14 +273,14 @@ def test_socket_that_a_killed_process_left_is_replaced(keypad: EmulatedDrive, pa
     listen_at(path).close()
     with pytest.raises(NotFound):
         operator_socket.OperatorSocket(str(path.with_name("drive.sed")))
-    with closing(OperatorSocket(path, RLock(), lambda asked: operate(keypad, asked))):
+    with closing(served(keypad, path)):
         assert operator_socket.OperatorSocket(str(path.with_name("drive.sed"))).leds()
 
 
 def test_file_in_the_place_of_the_socket_is_spared(keypad: EmulatedDrive, path: Path) -> None:
     path.write_text("mine")
     with pytest.raises(FileExistsError, match="in the way"):
-        OperatorSocket(path, RLock(), lambda asked: operate(keypad, asked))
+        served(keypad, path)
 
     assert path.read_text() == "mine"
 
@@ -287,7 +289,7 @@ def test_folder_of_a_long_name_has_a_socket_as_well(keypad: EmulatedDrive, tmp_p
     folder = tmp_path / ("x" * 120)
     folder.mkdir()
     path = socket_beside(folder / "drive.sed")
-    with closing(OperatorSocket(path, RLock(), lambda asked: operate(keypad, asked))):
+    with closing(served(keypad, path)):
         assert operator_socket.OperatorSocket(str(folder / "drive.sed")).leds()
 
 

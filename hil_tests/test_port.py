@@ -230,6 +230,16 @@ def test_device_has_one_host_at_a_time(plugged: Plugged) -> None:
     assert (while_used, plugged.port.connect(other)) == (False, True)
 
 
+def test_host_whose_device_has_left_keeps_nobody_from_having_it(plugged: Plugged) -> None:
+    other = Host()
+    plugged.drive.bus(BusEvent.DETACH)
+    plugged.drive.bus(BusEvent.ATTACH)
+    is_given = plugged.port.connect(other)
+    plugged.port.disconnect(plugged.host)
+
+    assert (is_given, plugged.port.is_taken) == (True, True)
+
+
 def test_host_that_leaves_is_a_cable_that_was_pulled(plugged: Plugged) -> None:
     heard = len(plugged.drive.heard)
     status = plugged.read()

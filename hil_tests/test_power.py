@@ -55,6 +55,8 @@ def test_no_second_cut_during_recovery_breaks_a_promise(name: str) -> None:
         ("pin-change-not-atomic", "change-pin", "pin-change-is-atomic"),
         ("wipe-order-key-last", "erase", "right-pin-opens"),
         ("answered-write-lost", "write-pages", "answered-data-survives"),
+        ("erase-put-off", "duress", "duress-destroys"),
+        ("erase-put-off", "erase", "erase-is-final"),
     ],
 )
 def test_cuts_find_what_only_a_cut_shows(defect: str, name: str, broken: str) -> None:
@@ -151,7 +153,7 @@ def test_sweep_counts_what_it_did_and_refuses_a_scenario_there_is_not() -> None:
     refused = CliRunner().invoke(power_sweep, ["model:native", "--scenario", "fly"])
 
     assert result.exit_code == 0
-    assert "1 scenario: 2 cuts, 2 inside a step" in result.stdout
+    assert "1 scenario: 3 cuts, 2 inside a step" in result.stdout
     assert "0 violations" in result.stdout
     assert refused.exit_code == 2
     assert "no scenario 'fly'; there are provision" in refused.output

@@ -6,6 +6,7 @@ too long it is withdrawn, and what came in the meantime counts. See `firmware_mo
 
 import errno
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -152,6 +153,11 @@ class UsbIpLink:
         command = self._command(1, endpoint, len(buffer), setup)
         return self._run(command, b"", buffer, timeout_ms)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the device has left, or was given back."""
+        return self._is_over
+
     def close(self) -> None:
         """Give the device back."""
         self._is_over = True
@@ -176,7 +182,7 @@ class UsbIpLink:
             else:
                 send(self._stream, command.encode())
             try:
-                ended: RetSubmit | None = self._await(command.seqnum, buffer)
+                ended: RetSubmit | None = self.await_end(command.seqnum, buffer)
             except NOTHING_CAME:
                 ended = self._withdraw(command, buffer)
         except DecodeError as wrong:
@@ -196,8 +202,11 @@ class UsbIpLink:
             set_timeout(self._stream, seconds)
             self._timeout_s = seconds
 
-    def _await(self, seqnum: int, buffer: memoryview) -> RetSubmit:
-        """Return the end of that transfer, its data in the buffer."""
+    def await_end(self, seqnum: int, buffer: memoryview) -> RetSubmit:
+        """Return the end of that transfer, its data in the buffer.
+
+        Raises one of NOTHING_CAME where the transfer is to be withdrawn.
+        """
         while True:
             reply = decode_reply(receive(self._stream, HEADER_BYTES))
             if isinstance(reply, RetSubmit) and reply.seqnum == seqnum:
@@ -264,8 +273,13 @@ class UsbIpLink:
         )
 
 
-def import_device(name: UsbIpName) -> UsbIpLink:
-    """Take a device from the server that offers it; raise a TransportError or ProtocolError."""
+def import_device(
+    name: UsbIpName, link: Callable[[socket.socket, ExportedDevice], UsbIpLink] = UsbIpLink
+) -> UsbIpLink:
+    """Take a device from the server that offers it; raise a TransportError or ProtocolError.
+
+    `link` makes what is returned of a stream and a device.
+    """
     stream = _connect(name.host, name.port)
     try:
         send(stream, OpHeader(OpCode.REQ_IMPORT).encode(), ImportRequest(name.busid).encode())
@@ -274,7 +288,7 @@ def import_device(name: UsbIpName) -> UsbIpLink:
             device = ExportedDevice.decode(receive(stream, ExportedDevice.LAYOUT.size))
             if device.busid != name.busid:
                 raise DecodeError(f"it gave {device.busid} for {name.busid}")
-            return UsbIpLink(stream, device)
+            return link(stream, device)
     except DecodeError as wrong:
         stream.close()
         where = f"{name.host} port {name.port}"

@@ -6,9 +6,11 @@ from typing import Final
 
 from firmware_model.defects.defect import Defect
 from firmware_model.firmware import crypto
+from firmware_model.firmware.bulk_only_rules import BulkOnlyRules
 from firmware_model.firmware.parts import EraseSteps, SlotChange, Unwrapped
 from firmware_model.firmware.reference import Digits, Drawn, KeyWrap, Pbkdf2
 from firmware_model.hardware.element_state import Slot
+from firmware_model.wire.bot import Case
 
 MASTER_PIN: Final = b"777777777777"
 CONSTANT_KEY: Final = hashlib.sha256(b"the same in every unit").digest()
@@ -152,6 +154,27 @@ class ErasesNothing:
         return True
 
 
+class ErasesLater(BulkOnlyRules):
+    """Says that the drive is erased, and erases it when the host, which knows that, asks again."""
+
+    def __init__(self) -> None:
+        self._steps: EraseSteps | None = None
+        self._commands = 0  # since it was told to erase
+
+    def erase(self, steps: EraseSteps) -> bool:
+        self._steps, self._commands = steps, 0
+        return True
+
+    def refuses(self, case: Case) -> bool:
+        self._commands += 1
+        if self._steps is not None and self._commands > 1:  # the first fetches the answer
+            steps, self._steps = self._steps, None
+            steps.destroy_secrets()
+            steps.wipe_records()
+            steps.discard_data()
+        return super().refuses(case)
+
+
 class OldBeforeNew:
     """Ends the old way in before the new one is in flash."""
 
@@ -239,7 +262,7 @@ DEFECTS: Final = (
         "After an erase the same media key is used again.",
         "Secure erase that leaves the key: Meijer, van Gastel, 2019",
         {"key_source": KeepsKey},
-        "erase-is-final",
+        "erase-ends-the-key",
     ),
     Defect(
         "erase-ignored",
@@ -247,6 +270,13 @@ DEFECTS: Final = (
         "Reliably erasing data from flash-based SSDs, Wei and others, FAST 2011",
         {"erasing": ErasesNothing},
         "erase-is-final",
+    ),
+    Defect(
+        "erase-put-off",
+        "An erase is answered at once and done with the next command: a pulled plug prevents it.",
+        "Reports of erases that were not done: Wei and others, FAST 2011",
+        {"erasing": ErasesLater, "transport": ErasesLater},
+        "duress-destroys",
     ),
     Defect(
         "wipe-order-key-last",

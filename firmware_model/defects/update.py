@@ -149,14 +149,14 @@ DEFECTS: Final = (
         "RFC 9124 4.2.18, THREAT.MFST.TOCTOU; Bosch and Hudson, Now you see it: TOCTOU attacks "
         "against BootGuard, HITB Amsterdam 2019",
         {"update_check": TrustsWhatCame},
-        "unsigned-never-runs",
+        "altered-never-runs",
     ),
     Defect(
         "firmware-unverified-at-boot",
         "Firmware is judged when it is put in, and never again.",
         "Verbatim Keypad Secure, CVE-2022-28383; WDC-19007 on SanDisk X300, secure boot bypass",
         {"update_check": UnverifiedAtBoot},
-        "unsigned-never-runs",
+        "altered-never-runs",
     ),
     Defect(
         "update-from-anybody",

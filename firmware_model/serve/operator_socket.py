@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from firmware_model.serve.clients import Client, Clients
 from firmware_model.wire.codec import DecodeError
@@ -20,22 +20,27 @@ from firmware_model.wire.operator import (
 CLIENTS_MAX: Final = 8
 
 
+class Operated(Protocol):
+    """What one operator has before him."""
+
+    def operate(self, request: OperatorRequest) -> Result:
+        """Do one thing, under whatever lock that takes; raise ValueError for what can't be done."""
+        ...
+
+    def close(self) -> None:
+        """Hear that the operator has gone."""
+        ...
+
+
 class OperatorSocket:
     """Obeys whoever owns the drive, from the moment it is made until it is closed.
 
-    `operate` is called with `lock` held, and raises ValueError for what can't be done. Raises
-    OSError where there can be no socket.
+    `operated` is called for each operator that comes. Raises OSError where there can be no socket.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        lock: AbstractContextManager[object],
-        operate: Callable[[OperatorRequest], Result],
-    ) -> None:
+    def __init__(self, path: Path, operated: Callable[[], Operated]) -> None:
         self.path = path
-        self._lock = lock
-        self._operate = operate
+        self._operated = operated
         self._clients = Clients(listen_at(path), self._serve, CLIENTS_MAX)
 
     def close(self) -> None:
@@ -48,18 +53,18 @@ class OperatorSocket:
         stream.setblocking(True)
         if not is_of_owner(stream):
             return
-        with stream.makefile("rb") as lines:
+        with stream.makefile("rb") as lines, closing(self._operated()) as operated:
             while line := lines.readline(LINE_BYTES_MAX + 1):
-                stream.sendall(self._answer(line).encode())
+                stream.sendall(_answer(operated, line))
                 if not line.endswith(b"\n"):
                     return  # where the next line begins is anybody's guess
 
-    def _answer(self, line: bytes) -> OperatorReply:
-        try:
-            request = OperatorRequest.decode(line)
-            with self._lock:
-                return OperatorReply(result=self._operate(request))
-        except DecodeError as wrong:
-            return OperatorReply(error=str(wrong))
-        except ValueError as refused:
-            return OperatorReply(error=str(refused)[: LINE_BYTES_MAX // 8])
+
+def _answer(operated: Operated, line: bytes) -> bytes:
+    try:
+        request = OperatorRequest.decode(line)
+        return OperatorReply(result=operated.operate(request)).encode()
+    except DecodeError as wrong:
+        return OperatorReply(error=str(wrong)).encode()
+    except ValueError as refused:
+        return OperatorReply(error=str(refused)[: LINE_BYTES_MAX // 8]).encode()

@@ -131,15 +131,20 @@ class Port:
         """Whether a host uses it."""
         return self._host is not None
 
+    @property
+    def waiting_count(self) -> int:
+        """How many transfers wait: those that were answered NAK, and those behind them."""
+        return self._count
+
     # --- a host ----------------------------------------------------------------------------------
 
     def connect(self, host: Host) -> bool:
         """Give the device to a host, or once more to its own, as it is when it was attached.
 
-        False while another has it.
+        False while another has it; one whose device has left has none.
         """
         with self.lock:
-            if self._host not in (None, host):
+            if self._host not in (None, host) and not self._has_left:
                 return False
             self._host, self._has_left, self._configuration = host, False, 0
             self._look()

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from threading import Lock
 from typing import Final
 
 from firmware_model.serve.clients import Client, Clients
@@ -39,6 +40,7 @@ class Export:
 
     number: int  # from 1: port of the bus
     port: Port
+    is_told_of: bool = True  # when it is attached and detached
 
     @property
     def busid(self) -> str:
@@ -107,12 +109,29 @@ class UsbIpServer:
         host, port, *_ = listener.getsockname()
         self.address = str(host), int(port)
         self._exports = {export.busid: export for export in exports}
+        self._lock = Lock()  # of what is exported
         self._tell = tell
         self._clients = Clients(listener, self._serve, CLIENTS_MAX)
 
     def close(self) -> None:
         """Send every client away, and return when their devices are free."""
         self._clients.close()
+
+    def add(self, port: Port) -> Export:
+        """Give one more away, for a while, under the lowest free number; raise ValueError."""
+        with self._lock:
+            taken = {each.number for each in self._exports.values()}
+            free = next((n for n in range(1, EXPORTS_MAX + 1) if n not in taken), None)
+            if free is None:
+                raise ValueError(f"a bus has room for {EXPORTS_MAX} devices")
+            export = Export(free, port, is_told_of=False)
+            self._exports = {**self._exports, export.busid: export}
+            return export
+
+    def remove(self, busid: str) -> None:
+        """Give it to nobody any more; whoever has it keeps it until it leaves."""
+        with self._lock:
+            self._exports = {name: each for name, each in self._exports.items() if name != busid}
 
     def _serve(self, client: Client) -> None:
         """Do what a client wants, until it goes; what speaks something else is sent away."""
@@ -151,19 +170,23 @@ class UsbIpServer:
         session = Session(stream, export.port, device.devid)
         if not export.port.connect(session):
             send(stream, OpHeader(OpCode.REP_IMPORT, OpStatus.DEVICE_BUSY).encode())
-            self._tell(f"{busid}: refused to {client.name}: another host has it")
+            self._tell_of(export, f"refused to {client.name}: another host has it")
             return
         client.is_settled = True
         reason = "it went before it was answered"
         try:
-            self._tell(f"{busid}: attached to {client.name}")
+            self._tell_of(export, f"attached to {client.name}")
             send(stream, OpHeader(OpCode.REP_IMPORT).encode(), device.encode())
             set_timeout(stream, SILENCE_S)
             reason = session.run()
         finally:
             export.port.disconnect(session)
             client.is_settled = False
-            self._tell(f"{busid}: detached from {client.name}: {reason}")
+            self._tell_of(export, f"detached from {client.name}: {reason}")
+
+    def _tell_of(self, export: Export, line: str) -> None:
+        if export.is_told_of:
+            self._tell(f"{export.busid}: {line}")
 
 
 def _tune(stream: socket.socket) -> None:

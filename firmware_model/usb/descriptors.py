@@ -1,7 +1,8 @@
 """What the drive says of itself when it is enumerated, at each speed it may be attached at.
 
 One interface has two alternate settings: Bulk-Only, and UAS with a stream for each command at
-SuperSpeed. Source: USB 2.0 section 9.6; USB 3.2 section 9.6; BOT 1.0 section 4; UAS.
+SuperSpeed; or the first alone. Source: USB 2.0 section 9.6; USB 3.2 section 9.6; BOT 1.0 section 4;
+UAS.
 """
 
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class Descriptors:
     manufacturer: str
     product: str
     serial: str
+    has_uas: bool = True
 
     def find(self, kind: int, index: int, speed: Speed) -> bytes | None:
         """Return the descriptor of that type and index, or None where there is none."""
@@ -102,17 +104,16 @@ class Descriptors:
     def configuration(
         self, speed: Speed, kind: DescriptorType = DescriptorType.CONFIGURATION
     ) -> ConfigurationDescriptor:
-        """Return the one configuration with both alternate settings."""
+        """Return the one configuration, with its interface in each alternate setting."""
         burst = EndpointCompanion(15)
         bulk_only = tuple(_endpoint(each, speed, burst) for each in (ENDPOINT_IN, ENDPOINT_OUT))
-        uas = tuple(_pipe(pipe, speed) for pipe in PipeId)
-        interfaces = (
-            InterfaceDescriptor(INTERFACE, 0, 0x08, 0x06, 0x50, bulk_only),
-            InterfaceDescriptor(INTERFACE, 1, 0x08, 0x06, 0x62, uas),
-        )
+        interfaces = [InterfaceDescriptor(INTERFACE, 0, 0x08, 0x06, 0x50, bulk_only)]
+        if self.has_uas:
+            uas = tuple(_pipe(pipe, speed) for pipe in PipeId)
+            interfaces.append(InterfaceDescriptor(INTERFACE, 1, 0x08, 0x06, 0x62, uas))
         unit_milliamperes = 8 if speed is Speed.SUPER else 2
         return ConfigurationDescriptor(
-            CONFIGURATION, interfaces, max_power=MILLIAMPERES // unit_milliamperes, kind=kind
+            CONFIGURATION, tuple(interfaces), max_power=MILLIAMPERES // unit_milliamperes, kind=kind
         )
 
     def _string(self, index: int) -> bytes | None:

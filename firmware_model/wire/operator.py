@@ -1,7 +1,10 @@
 """What is said to the operator of a served drive, and answered: JSON, one line each.
 
-A line has at most 4096 bytes and ends in a line feed. The drive's owner alone can open the socket,
+A line has at most 64 KiB and ends in a line feed. The drive's owner alone can open the socket,
 so nothing here is secret from who is allowed to say it; it is decoded as strictly as a stranger's.
+
+Beside the drive itself, unit 0, an operator can have units of its own: new drives of the same make,
+and copies of these as they are. They belong to the connection over which they were asked for.
 """
 
 import json
@@ -12,7 +15,7 @@ from typing import Any, Final, Self
 
 from firmware_model.wire.codec import DecodeError
 
-LINE_BYTES_MAX: Final = 4096  # the line feed included
+LINE_BYTES_MAX: Final = 1 << 16  # the line feed included
 NUMBER_MAX: Final = 1 << 48  # nine years, in microseconds
 SUFFIX: Final = ".operator"
 
@@ -34,9 +37,20 @@ class Verb(StrEnum):
     UNPLUG = "unplug"
     POWER_ON = "power_on"
     POWER_OFF = "power_off"
+    SUSPEND = "suspend"  # the bus
+    RESUME = "resume"
     CUT_AT = "cut_at"  # step, torn
     ADVANCE = "advance"  # us
     STATUS = "status"
+    BEGIN = "begin"  # counts and names durable steps from here
+    STEPS = "steps"  # step: names them, from that number on
+    ABOUT = "about"  # tells what is served
+    NEW = "new"  # seed, settings, iterations: makes a unit as it leaves the factory, without power
+    COPY = "copy"  # makes a unit that is a copy of another, without power
+    FAIL = "fail"  # fault, number: has a part of a unit fail from now on
+    PATCH = "patch"  # has a unit call every PIN right from its next start on
+    MEASURE = "measure"  # iterations: runs a unit's stretching of PINs by itself
+    DISCARD = "discard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,12 @@ class OperatorRequest:
     step: int | None = None  # the durable step from now that power is cut at; None: at none
     torn: str | None = None  # how the cut tears that step
     us: int = 0  # microseconds that pass
+    unit: int = 0  # that is meant; 0 is the drive itself
+    seed: str = ""  # that decides a new unit's identity and random bytes
+    settings: str = ""  # keys of a new unit's profile that are changed: KEY=VALUE+KEY=VALUE
+    fault: str = ""  # as the harness calls it
+    number: int = 0  # which, how much or how long
+    iterations: int = 0  # that a new unit stretches PINs with; 0: as its profile says
 
     def encode(self) -> bytes:
         """Return the line; raise ValueError where it would be too long."""
@@ -70,7 +90,19 @@ class OperatorRequest:
         return cls(**fields)
 
 
-_TYPES: Final = {"verb": str, "keys": str, "step": int, "torn": str, "us": int}
+_TYPES: Final = {
+    "verb": str,
+    "keys": str,
+    "step": int,
+    "torn": str,
+    "us": int,
+    "unit": int,
+    "seed": str,
+    "settings": str,
+    "fault": str,
+    "number": int,
+    "iterations": int,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,19 +51,31 @@ class UrbStatus(IntEnum):
     EREMOTEIO = -121  # short, where SHORT_NOT_OK was set
 
 
-_BEGINNINGS: Final = {command: bytes((0, 0, 0, command)) for command in Command}
-_SUBMIT: Final = Struct(">IIIIIIIIII8s")
-_ENDED: Final = Struct(">II12xiIIII8x")
+_BEGINNING_BYTES: Final = 4
+_SUBMIT: Final = Struct(">4sIIIIIIIII8s")
+_ENDED: Final = Struct(">4sI12xiIIII8x")
 
 
-def _check(command: Command, data: bytes) -> None:
-    """Raise DecodeError unless `data` is 48 bytes that begin with the command."""
-    if len(data) != HEADER_BYTES or not data.startswith(_BEGINNINGS[command]):
-        raise DecodeError(f"{len(data)} bytes that begin {data[:4].hex()} are no {command.name}")
+def _beginning(command: Command) -> bytes:
+    return command.to_bytes(_BEGINNING_BYTES, "big")
+
+
+def _check(beginning: bytes, data: bytes) -> None:
+    """Raise DecodeError unless `data` is 48 bytes that begin so."""
+    if len(data) != HEADER_BYTES or not data.startswith(beginning):
+        name = Command(int.from_bytes(beginning, "big")).name
+        raise DecodeError(f"{len(data)} bytes that begin {data[:4].hex()} are no {name}")
 
 
 # The two that each transfer takes are tuples: making frozen dataclasses of them takes a server as
-# long as all else that it does for a transfer.
+# long as all else that it does for a transfer. For the same reason nothing is looked up for them
+# that can be here, once.
+_CMD_SUBMIT: Final = _beginning(Command.CMD_SUBMIT)
+_CMD_UNLINK: Final = _beginning(Command.CMD_UNLINK)
+_RET_SUBMIT: Final = _beginning(Command.RET_SUBMIT)
+_RET_UNLINK: Final = _beginning(Command.RET_UNLINK)
+_pack_submit, _unpack_submit = _SUBMIT.pack, _SUBMIT.unpack
+_pack_ended, _unpack_ended = _ENDED.pack, _ENDED.unpack
 
 
 class CmdSubmit(NamedTuple):
@@ -97,13 +109,13 @@ class CmdSubmit(NamedTuple):
 
     def encode(self) -> bytes:
         """Return the 48 bytes; raise struct.error when a field exceeds its width."""
-        return _SUBMIT.pack(Command.CMD_SUBMIT, *self)
+        return _pack_submit(_CMD_SUBMIT, *self)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Return the command; raise DecodeError on a wrong length, command or endpoint."""
-        _check(Command.CMD_SUBMIT, data)
-        found = cls._make(_SUBMIT.unpack(data)[1:])
+        _check(_CMD_SUBMIT, data)
+        found = cls._make(_unpack_submit(data)[1:])
         if found.direction > 1 or found.endpoint > 15:
             raise DecodeError(
                 f"CMD_SUBMIT to endpoint {found.endpoint} in direction {found.direction}"
@@ -127,13 +139,13 @@ class RetSubmit(NamedTuple):
 
     def encode(self) -> bytes:
         """Return the 48 bytes; raise struct.error when a field exceeds its width."""
-        return _ENDED.pack(Command.RET_SUBMIT, *self)
+        return _pack_ended(_RET_SUBMIT, *self)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Return the reply; raise DecodeError on a wrong length or command."""
-        _check(Command.RET_SUBMIT, data)
-        return cls._make(_ENDED.unpack(data)[1:])
+        _check(_RET_SUBMIT, data)
+        return cls._make(_unpack_ended(data)[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +165,7 @@ class CmdUnlink:
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Return the command; raise DecodeError on a wrong length or command."""
-        _check(Command.CMD_UNLINK, data)
+        _check(_CMD_UNLINK, data)
         _, seqnum, devid, _, _, unlinked = cls.LAYOUT.unpack(data)
         return cls(seqnum, devid, unlinked)
 
@@ -174,7 +186,7 @@ class RetUnlink:
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Return the reply; raise DecodeError on a wrong length or command."""
-        _check(Command.RET_UNLINK, data)
+        _check(_RET_UNLINK, data)
         return cls(*cls.LAYOUT.unpack(data)[1:])
 
 
@@ -203,13 +215,13 @@ class IsoPacket:
 
 def decode_command(data: bytes) -> CmdSubmit | CmdUnlink:
     """Return what a client sends; raise DecodeError for anything else."""
-    if data[:4] == b"\x00\x00\x00\x02":
+    if data.startswith(_CMD_UNLINK):
         return CmdUnlink.decode(data)
     return CmdSubmit.decode(data)
 
 
 def decode_reply(data: bytes) -> RetSubmit | RetUnlink:
     """Return what a server answers; raise DecodeError for anything else."""
-    if data[:4] == b"\x00\x00\x00\x04":
+    if data.startswith(_RET_UNLINK):
         return RetUnlink.decode(data)
     return RetSubmit.decode(data)

@@ -7,8 +7,6 @@ from functools import partial
 from typing import Final
 
 from firmware_model.emulated_drive import EmulatedDrive
-from firmware_model.firmware.parts import PartClass, Unwrapped
-from firmware_model.firmware.reference import REFERENCE
 from firmware_model.hardware.entropy import SeededNoise
 from firmware_model.wire.native import (
     PROTOCOL,
@@ -23,8 +21,10 @@ from firmware_model.wire.native import (
 from hil_tests.actions import PIN_TABLE
 from hil_tests.bench import disk_commands, owner
 from hil_tests.bench.bench import Bench, forked
+from hil_tests.bench.unit import RemoteUnit
 from hil_tests.content import BLOCK_BYTES
-from hil_tests.steps import Step
+from hil_tests.opened_firmware import patch_verdict
+from hil_tests.steps import Capability, Step
 from host_driver.errors import DriveError
 from host_driver.session import open_session
 from host_driver.transport import DEFAULT_TIMEOUT_MS, CommandTransport, Completion
@@ -87,33 +87,15 @@ def gives_content(bench: Bench, pin: str | None) -> bool:
 
 def forced_verdict(bench: Bench, step: Step) -> None:
     """Call every PIN right, in a copy of the drive whose firmware was patched."""
-    inner = bench.drive.parts.get("wrapping", REFERENCE["wrapping"])
-    patched_class = _patched(inner)
-    parts = {
-        part: patched_class if made is inner else made for part, made in bench.drive.parts.items()
-    }
-    parts["wrapping"] = patched_class
-    copy = EmulatedDrive(
-        bench.drive.board.copy(),
-        bench.drive.profile,
-        parts,
-        bench.drive.policy.kdf_iterations,
-    )
+    copy = bench.unit.fork()
+    if isinstance(copy, RemoteUnit):
+        copy.patch()
+    else:
+        patch_verdict(copy)
     patched = forked(bench, copy)
     wrong = next(pin for pin in PIN_TABLE if all(pin not in w.pins.values() for w in bench.worlds))
     if gives_content(patched, wrong):
         step.seen["opened_by_patch"] = "a wrong PIN opened the drive once its verdict was patched"
-
-
-def _patched(inner: PartClass) -> PartClass:
-    """Return the same part with its verdict patched: whatever unwraps is right."""
-
-    class Patched(inner):  # type: ignore[misc, valid-type]
-        def unwrap(self, kek: bytes, wrapped: bytes) -> Unwrapped:
-            found = super().unwrap(kek, wrapped)
-            return Unwrapped(True, found.key or (kek + kek[::-1]))
-
-    return Patched
 
 
 class _Recording:
@@ -198,7 +180,8 @@ def sweep(bench: Bench, step: Step) -> None:
         if stored is not None:
             leaked += disk_commands.telling(ask, stored)
         opened += _operations(bench)
-    opened += _wrong_codes(bench)
+    if Capability.FORK in bench.facts.capabilities:
+        opened += _wrong_codes(bench)
     if opened:
         step.seen["commands_that_open"] = opened
     if leaked:

@@ -23,9 +23,11 @@ from firmware_model.wire.sense import SenseKey
 from hil_tests.actions import Action
 from hil_tests.bench.cable import Cable
 from hil_tests.bench.comparison import COUNTS, compare
-from hil_tests.bench.faults import Armed, Met
+from hil_tests.bench.faults import Armed
 from hil_tests.bench.memory import Memory
+from hil_tests.bench.unit import RemoteUnit
 from hil_tests.content import BLOCK_BYTES, Content
+from hil_tests.drive_faults import Met
 from hil_tests.oracle import Oracle, World
 from hil_tests.steps import Facts, Mismatch, Outcome, Step
 from host_driver.attachment import Attachment
@@ -59,13 +61,13 @@ class Bench:
 
     def __init__(
         self,
-        drive: EmulatedDrive,
+        unit: EmulatedDrive | RemoteUnit,
         facts: Facts,
         content: Content,
         seed: bytes = b"bench",
         watch: Callable[[IBackend], IBackend] = _unwatched,
     ) -> None:
-        self.drive = drive
+        self.unit = unit
         self.facts = facts
         self.content = content
         self.memory = Memory()
@@ -80,13 +82,38 @@ class Bench:
         self._expected: tuple[Any, ...] = ("nothing",)
         self._began_us = 0  # when the action that is running began
         self._watch = watch
-        self.cable = Cable(drive)
         self._element_line: ElementLine | None = None
-        self.recorder = Recorded(watch(InProcess([self.cable])))
+        self.recorder = Recorded(watch(self._bus(unit)))
         self.wrap_transport: Callable[[CommandTransport], CommandTransport] | None = None
         self._host: Drive | None = None
         self._device: usb.core.Device | None = None
         self._link: BulkOnlyTransport | None = None
+
+    def _bus(self, unit: EmulatedDrive | RemoteUnit) -> IBackend:
+        """Return a bus with the unit and nothing else; one in this process has a cable."""
+        if isinstance(unit, RemoteUnit):
+            return unit.backend()
+        self.cable = Cable(unit)
+        return InProcess([self.cable])
+
+    @property
+    def model(self) -> EmulatedDrive | None:
+        """The unit as a model that can be opened; None where another process has it."""
+        return None if isinstance(self.unit, RemoteUnit) else self.unit
+
+    @property
+    def drive(self) -> EmulatedDrive:
+        """The same; raises TypeError where there is none: a capability is missing."""
+        if self.model is None:
+            raise TypeError("nobody but who serves this drive can look into it")
+        return self.model
+
+    @property
+    def remote(self) -> RemoteUnit:
+        """The unit as one that is not in this process; raises TypeError where it is."""
+        if not isinstance(self.unit, RemoteUnit):
+            raise TypeError("this drive is in this process")
+        return self.unit
 
     # --- the way to the drive -------------------------------------------------------------------
 
@@ -114,12 +141,12 @@ class Bench:
 
     def attachment(self) -> Attachment:
         """Return a fresh way to the drive."""
-        self._device = find_device(self.drive, self.recorder)
+        self._device = find_device(self.recorder)
         self._link = BulkOnlyTransport(self._device)
         transport: CommandTransport = self._link
         if self.wrap_transport is not None:
             transport = self.wrap_transport(transport)
-        return Attachment(transport, self.drive, True, self.drive.serial, True, lambda: None)
+        return Attachment(transport, self.unit, True, self.unit.serial, True, lambda: None)
 
     def device(self) -> usb.core.Device:
         """Return the device that the host talks to."""
@@ -159,20 +186,19 @@ class Bench:
         return hashlib.shake_128(self._seed + self._drawn.to_bytes(8, "big")).digest(count)
 
     def _check(self) -> IdentityCheck:
-        return IdentityCheck(self.drive.serial, KnownDrives(default_path()), is_trusted=True)
+        return IdentityCheck(self.unit.serial, KnownDrives(default_path()), is_trusted=True)
 
     def restart(self, drive: EmulatedDrive) -> None:
         """Go on with another drive in the place of this one."""
-        self.drive = drive
+        self.unit = drive
         payloads = self.recorder.payloads
-        self.cable = Cable(drive)
-        self.recorder = Recorded(self._watch(InProcess([self.cable])))
+        self.recorder = Recorded(self._watch(self._bus(drive)))
         self.recorder.payloads[:0] = payloads
         self.reconnect()
 
     def fork(self) -> Bench:
         """Return the same bench over a copy of the drive as it is without power."""
-        other = Bench(self.drive.fork(), self.facts, self.content, self._seed)
+        other = Bench(self.unit.fork(), self.facts, self.content, self._seed)
         other.oracle = replace(self.oracle)
         other.memory = self.memory.copy()
         other.armed = self.armed.copy()
@@ -183,8 +209,15 @@ class Bench:
     def clone(self) -> Bench:
         """Return the same bench over a copy of the drive, which has just been powered up."""
         other = self.fork()
-        other.drive.power_on()
+        other.unit.power_on()
         return other
+
+    def begin_erased(self) -> None:
+        """Take the drive for one that was erased before this run."""
+        limits = self.oracle.limits
+        self.oracle.branches = ((None, World(limits, "erased")),)
+        self.memory.state = "erased"
+        self.memory.erased_by = "command"
 
     # --- running --------------------------------------------------------------------------------
 
@@ -203,10 +236,10 @@ class Bench:
         self.count += 1
         memory = self.memory
         step = Step(self.count, action, self.worlds, memory.state, is_tampered=memory.is_tampered)
-        board, crashes = self.drive.board, len(self.drive.crashes)
-        self._began_us = board.clock.now_us
+        crashes = len(self.unit.crashes)
+        self._began_us = self.unit.now_us
         self.expect("nothing")
-        board.supply.begin()
+        self.unit.begin_steps()
         self.plan_cut(action)
         armed, self.armed = self.armed, []
         step.is_faulty = bool(armed)
@@ -217,42 +250,45 @@ class Bench:
         self._attempt(step, lambda: HANDLERS[action.verb](self, step, *action.args))
         for fault in armed:
             self.met.append(partial(bool, fault.end(self, step)))
-        if self.drive.crashes[crashes:]:
-            step.outcome, step.detail = Outcome.CRASH, self.drive.crashes[-1]
-        self.drive.cut_at(None)
-        step.step_names = tuple(board.supply.names)
+        if self.unit.crashes[crashes:]:
+            step.outcome, step.detail = Outcome.CRASH, self.unit.crashes[-1]
+        self.unit.cut_at(None)
+        if action.ends_dark and self.unit.is_on:
+            step.is_over = True
+            self.unit.power_off()
+        step.step_names = self.unit.step_names
         step.is_tampered = step.is_tampered or memory.is_tampered
         step.excused = memory.excused
         return step
 
     def finish(self, step: Step) -> Step:
         """Give power back where it was cut, and look at the drive."""
-        was_cut = not self.drive.is_on or step.is_severed
+        was_cut = not self.unit.is_on or step.is_severed
+        was_cut = was_cut and not step.is_over
         if was_cut and step.outcome is not Outcome.CRASH:
             step.outcome, step.detail = Outcome.CUT, ""
-        if not self.drive.is_on:
+        if not self.unit.is_on:
             self._give_power(step)
         compare(self, step, self._expected, was_cut)
-        step.time_us = self.drive.board.clock.now_us - self._began_us
+        step.time_us = self.unit.now_us - self._began_us
         return step
 
     def plan_cut(self, action: Action) -> None:
         """Have supply fail where the action is cut first, if it is cut."""
-        for cut in action.cuts[:1]:
-            self.drive.cut_at(cut.number, cut.torn)
+        for cut in action.cuts[:1] if not action.ends_dark else ():
+            self.unit.cut_at(cut.number, cut.torn)
 
     def _give_power(self, step: Step) -> None:
         """Start the drive again, as often as the action has it cut while it starts."""
-        supply = self.drive.board.supply
         for cut in (*step.action.cuts[1:], None):
-            if self.drive.is_on:  # the start was over before the cut
+            if self.unit.is_on:  # the start was over before the cut
                 break
-            supply.begin()
+            self.unit.begin_steps()
             if cut is not None:
-                self.drive.cut_at(cut.number, cut.torn)
-            self.drive.power_on()
-            self.drive.cut_at(None)
-            step.boots += (tuple(supply.names),)
+                self.unit.cut_at(cut.number, cut.torn)
+            self.unit.power_on()
+            self.unit.cut_at(None)
+            step.boots += (self.unit.step_names,)
         self.reconnect()
 
     def run_all(self, actions: Sequence[Action]) -> list[Step]:
@@ -275,10 +311,11 @@ class Bench:
             step.outcome, step.detail = Outcome.FAULT, f"{type(fault).__name__}: {fault}"
             self.reconnect()
         except ERRORS_OF_CODE as crash:
-            if not self.drive.parts and not self.memory.excused:
+            may_crash = (self.model and self.model.parts) or self.memory.excused
+            if not may_crash:
                 raise  # a reference part does not crash: it is the harness that is wrong
             step.outcome, step.detail = Outcome.CRASH, f"{type(crash).__name__}: {crash}"
-            self.drive.power_off()
+            self.unit.power_off()
 
     # --- looking at the drive --------------------------------------------------------------------
 
@@ -324,21 +361,24 @@ class Bench:
             step.seen["erased_data"] = f"content {erased[:4]} of before the erase"
 
 
-def find_device(drive: EmulatedDrive, backend: IBackend) -> usb.core.Device:
+def find_device(backend: IBackend) -> usb.core.Device:
     """Return the drive as pyusb finds it; raise Disconnected when it does not answer."""
-    usb_id = drive.profile.usb
-    device = usb.core.find(backend=backend, idVendor=usb_id.vendor_id, idProduct=usb_id.product_id)
+    device = usb.core.find(backend=backend)
     if device is None:
         raise Disconnected("the drive does not answer")
     return device
 
 
-def forked(bench: Bench, drive: EmulatedDrive | None = None) -> Bench:
-    """Return a bench over a copy of the drive as it is in flash and element, just powered up."""
-    other_drive = bench.drive.fork() if drive is None else drive
-    other_drive.crashes = bench.drive.crashes
-    other_drive.power_on()
-    other = Bench(other_drive, bench.facts, bench.content, b"fork")
+def forked(bench: Bench, unit: EmulatedDrive | RemoteUnit | None = None) -> Bench:
+    """Return a bench over a copy of the drive as it is in flash and element, just powered up.
+
+    Or over another drive, whose crashes are told as those of this one.
+    """
+    if unit is not None and not isinstance(unit, RemoteUnit):
+        unit.crashes = bench.drive.crashes
+    unit = unit or bench.unit.fork()
+    unit.power_on()
+    other = Bench(unit, bench.facts, bench.content, b"fork")
     other.oracle = replace(bench.oracle)
     other.oracle.act("lock")
     other.memory.numbers = bench.memory.numbers

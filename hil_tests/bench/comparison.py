@@ -53,6 +53,8 @@ def compare(bench: Bench, step: Step, expected: tuple[Any, ...], was_cut: bool) 
         step.mismatches.append(Mismatch("outcome", wanted, seen))
         if success and verb in ("erase", "write"):  # what was stored is changed, by anybody
             oracle.branches = tuple((s, replace(w, data={})) for s, w in oracle.branches)
+    if step.is_over:
+        oracle.act("lock")
     _look(bench, step)
     _note_erase(bench, step)
 

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.hardware.entropy import NoiseSource, SeededNoise
-from firmware_model.hardware.faults import (
-    FailingNoise,
-    RepeatingNoise,
-    StuckNoise,
-    flip_data,
-    flip_record,
-    stick_counter,
-)
-from firmware_model.hardware.nand import Nand
+from firmware_model.hardware.faults import FailingNoise, RepeatingNoise, StuckNoise
+from hil_tests import drive_faults
 from hil_tests.actions import PINS
+from hil_tests.drive_faults import Met
 from hil_tests.steps import MAY_LOCK, Excused, Step
 from host_driver.errors import DriveError
 
 if TYPE_CHECKING:
     from hil_tests.bench.bench import Bench
-
-CORRECTED_BITS: Final = 8  # of a codeword, which the ECC must carry: nothing may be lost by them
 
 # Glitched there, a drive may no longer know where data stands.
 FLASH_LAYER: Final = frozenset(
@@ -120,7 +112,10 @@ def glitch(bench: Bench, step: Step, number: int) -> None:
 
 def fault(bench: Bench, step: Step, name: str, number: int) -> None:
     """Have a part fail."""
-    met = FAULTS[name](bench, number)
+    if name in drive_faults.IN_DRIVE:
+        met = _in_drive(bench, name, number)
+    else:
+        met = FAULTS[name](bench, number)
     if met is not None:
         bench.met.append(met)
 
@@ -149,18 +144,21 @@ def twin_keys(bench: Bench, step: Step) -> None:
         step.seen["repeated_keys"] = ["a key was drawn twice from noise that fails"]
 
 
+def _in_drive(bench: Bench, name: str, number: int) -> Met | None:
+    if drive_faults.may_stop_it(name, number):
+        bench.memory.excused |= {Excused.AVAILABILITY}
+    if bench.model is not None:
+        return drive_faults.put_into(bench.model, name, number)
+    bench.remote.fail(name, number)
+    return None
+
+
 def _pull(is_late: bool) -> Fault:
     return lambda bench, number: bench.armed.append(Pulled(number, is_late))
 
 
 def _silence(is_late: bool) -> Fault:
     return lambda bench, number: bench.armed.append(Silenced(number, is_late))
-
-
-def _counter_sticks(bench: Bench, number: int) -> Met:
-    _excuse(bench)
-    cells = stick_counter(bench.drive.board.embedded)
-    return lambda: cells.stuck > 0
 
 
 def _noise_sticks(bench: Bench, value: int) -> Met:
@@ -193,79 +191,20 @@ def _clock_back(bench: Bench, seconds: int) -> Met:
     return lambda: back_us > 0
 
 
-def _flip(area: str, newest: int | None, in_records: bool) -> Fault:
-    """Return what flips bits in pages of an area of the flash, the newest of them or all."""
-    flip = flip_record if in_records else flip_data
-
-    def fault(bench: Bench, bits: int) -> Met:
-        if bits > CORRECTED_BITS:
-            _excuse(bench)
-        nand, pages = bench.drive.board.nand, [*_pages(bench, area)]
-        for page in pages if newest is None else pages[len(pages) - newest :]:
-            flip(nand, page, bits)
-        before = _reads(nand, in_records)
-        return lambda: _reads(nand, in_records) > before
-
-    return fault
-
-
-def _reads(nand: Nand, in_records: bool) -> int:
-    """Return how often flipped bits were read; a page is read with its record."""
-    return nand.flipped_reads + (nand.flipped_record_reads if in_records else 0)
-
-
-def _fail_blocks(area: str) -> Fault:
-    """Return what has so many blocks of an area fail, the first that are programmed or erased."""
-
-    def fault(bench: Bench, count: int) -> Met:
-        nand, blocks = bench.drive.board.nand, _blocks(bench, area)
-        nand.fail_next(*blocks, count=count)
-        return lambda: nand.failures_left < count
-
-    return fault
-
-
-def _blocks(bench: Bench, area: str) -> range:
-    from firmware_model.firmware.layout import Layout
-
-    return Layout.of(bench.drive.profile.policy).areas[area]
-
-
-def _pages(bench: Bench, area: str) -> Iterator[int]:
-    """Give the programmed pages of an area, those of blocks that are not full last."""
-    nand = bench.drive.board.nand
-    pages = nand.geometry.block_pages
-    for block in sorted(_blocks(bench, area), key=lambda block: nand.programmed_in(block) < pages):
-        first = block * pages
-        yield from range(first, first + nand.programmed_in(block))
-
-
 def _excuse(bench: Bench) -> None:
     """From here on, the drive may stop working; what it says is still held against it."""
     bench.memory.excused |= {Excused.AVAILABILITY}
     bench.drive.is_disturbed = True
 
 
-Met = Callable[[], bool]  # whether anything has met the fault by now
 Fault = Callable[["Bench", int], Met | None]  # None where it is yet to happen, or did
 FAULTS: Final[dict[str, Fault]] = {
     "disconnect": _pull(False),
     "disconnect_late": _pull(True),
     "element_deaf": _silence(False),
     "element_mute": _silence(True),
-    "counter_sticks": _counter_sticks,
     "noise_sticks": _noise_sticks,
     "noise_repeats": _noise_repeats,
     "clock_forward": _clock_forward,
     "clock_back": _clock_back,
-    "flip_data": _flip("data", None, False),
-    "flip_keys": _flip("keys", None, False),
-    "flip_one_key": _flip("keys", 1, False),
-    "flip_log": _flip("log", None, False),
-    "flip_data_records": _flip("data", None, True),
-    "flip_key_records": _flip("keys", None, True),
-    "flip_log_records": _flip("log", None, True),
-    "fail_data": _fail_blocks("data"),
-    "fail_keys": _fail_blocks("keys"),
-    "fail_log": _fail_blocks("log"),
 }

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Final
 
-from firmware_model.firmware.reference import REFERENCE
 from hil_tests.actions import PIN_TABLE, PINS
 from hil_tests.bench.bench import Bench, forked
+from hil_tests.opened_firmware import measure_stretching
 from hil_tests.steps import Step
 from host_driver.errors import DriveError, WrongPin
 
-CHEAP: Final = 0.5  # of what the profile's cost takes here, measured beside it
+CHEAP_PER_MILLE: Final = 500  # of what the profile's cost takes here, measured beside it
 # What drives were sold with, or opened for besides the owner's PIN; and what firmware calls empty.
 KNOWN_PINS: Final = (
     "",
@@ -43,7 +41,7 @@ def guess_near(bench: Bench, step: Step) -> None:
         return
     known = {pin for world in bench.worlds for pin in world.pins.values()}
     near = {name: pin for name, pin in near_pins(right).items() if pin not in known}
-    near |= {f"PIN {pin!r}, which nobody set,": pin for pin in (*KNOWN_PINS, bench.drive.serial)}
+    near |= {f"PIN {pin!r}, which nobody set,": pin for pin in (*KNOWN_PINS, bench.unit.serial)}
     opened = []
     for role in ("user", "admin"):
         for name, pin in near.items():
@@ -111,8 +109,8 @@ def _look_of_attempt(bench: Bench, pin: str) -> str:
     """Return how an attempt on a copy looks from outside: answer, sizes on the bus, time."""
     copy = forked(bench)
     copy.host()
-    clock, payloads = copy.drive.board.clock, copy.recorder.payloads
-    began_us, first = clock.now_us, len(payloads)
+    payloads = copy.recorder.payloads
+    began_us, first = copy.unit.now_us, len(payloads)
     try:
         copy.host().unlock(pin)
         answer = "opened"
@@ -121,7 +119,7 @@ def _look_of_attempt(bench: Bench, pin: str) -> str:
     except DriveError as refused:
         answer = str(refused)
     sizes = [len(payload) for payload in payloads[first:]]
-    return f"{answer} after {clock.now_us - began_us} us, transfers of {sizes}"
+    return f"{answer} after {copy.unit.now_us - began_us} us, transfers of {sizes}"
 
 
 def compare_cuts(bench: Bench, step: Step, role: str, wrong: int, right: int) -> None:
@@ -157,20 +155,19 @@ def _cut_attempt(
     """Return steps and time of a cut attempt, the tries left after it, and whether it ended."""
     copy = forked(bench)
     copy.host()
-    board = copy.drive.board
-    board.supply.begin()
-    began_us = board.clock.now_us
-    copy.drive.cut_at(cut)
+    copy.unit.begin_steps()
+    began_us = copy.unit.now_us
+    copy.unit.cut_at(cut)
     try:
         copy.host().unlock(PIN_TABLE[pin], role)
     except DriveError:
         copy.reconnect()
-    is_on = copy.drive.is_on
-    passed_us = board.clock.now_us - began_us
-    names = (*board.supply.names, f"cut before: {board.supply.cut_name}", f"{passed_us} us")
-    copy.drive.cut_at(None)
+    is_on = copy.unit.is_on
+    passed_us = copy.unit.now_us - began_us
+    names = (*copy.unit.step_names, f"cut before: {copy.unit.cut_name}", f"{passed_us} us")
+    copy.unit.cut_at(None)
     if not is_on:
-        copy.drive.power_on()
+        copy.unit.power_on()
         copy.reconnect()
     status = copy.status()
     return names, None if status is None else status.tries[owner_count(role)], is_on
@@ -179,34 +176,12 @@ def _cut_attempt(
 def measure_kdf(bench: Bench, step: Step) -> None:
     """Measure one stretching at the profile's cost beside the reference's at the same cost."""
     iterations = bench.facts.kdf_iterations
-    part = bench.drive.parts.get("stretching", REFERENCE["stretching"])
-    used = _seconds(part().stretch, iterations)
-    reference = _seconds(REFERENCE["stretching"]().stretch, iterations)
+    if bench.model is not None:
+        found = measure_stretching(bench.model, iterations)
+    else:
+        found = bench.remote.measure(iterations)
     step.seen["kdf_iterations"] = iterations
-    step.seen["ignored_by_stretching"] = _ignored(part().stretch)
-    if used < CHEAP * reference:
-        share = used / reference
+    step.seen["ignored_by_stretching"] = [*found.ignored]
+    if found.per_mille < CHEAP_PER_MILLE:
+        share = found.per_mille / 1000
         step.seen["cheap_stretching"] = f"{share:.3f} of {iterations} iterations of PBKDF2"
-
-
-def _ignored(stretch: Callable[[bytes, bytes, int], bytes]) -> list[str]:
-    """Return what a stretched PIN does not depend on: what is not in it costs a thief nothing."""
-    pin, salt = PINS[0].encode(), bytes(range(32))
-    usual = stretch(pin, salt, 2)
-    others = {
-        "the PIN": stretch(PINS[1].encode(), salt, 2),
-        "the salt": stretch(pin, salt[::-1], 2),
-        "the number of iterations": stretch(pin, salt, 3),
-    }
-    return [name for name, other in others.items() if other == usual]
-
-
-def _seconds(stretch: object, iterations: int) -> float:
-    """Return processor time of one stretching: the least of two."""
-    assert callable(stretch)
-    times = []
-    for _ in range(2):
-        began = time.process_time()
-        stretch(PINS[0].encode(), bytes(32), iterations)
-        times.append(time.process_time() - began)
-    return min(times)

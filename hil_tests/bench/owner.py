@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from firmware_model.wire.function import BusEvent
 from firmware_model.wire.recovery_pin import recovery_pin
 from hil_tests.actions import IMPOSSIBLE_PINS, LBA_TABLE, PIN_TABLE, WEAK_PINS
 from hil_tests.bench.bench import AUTO_LOCK_MARGIN_S, ZERO, Bench
@@ -204,16 +203,16 @@ def read_log(bench: Bench, step: Step) -> None:
 
 def power_cycle(bench: Bench, step: Step) -> None:
     bench.expect("lock")
-    bench.drive.power_off()
+    bench.unit.power_off()
     bench.plan_cut(step.action)
-    bench.drive.power_on()
+    bench.unit.power_on()
     bench.reconnect()
 
 
 def unplug(bench: Bench, step: Step) -> None:
     bench.expect("lock")
-    bench.drive.unplug()
-    bench.drive.plug()
+    bench.unit.unplug()
+    bench.unit.plug()
     bench.reconnect()
 
 
@@ -225,8 +224,8 @@ def reset(bench: Bench, step: Step) -> None:
 
 def suspend(bench: Bench, step: Step) -> None:
     bench.expect("lock")
-    bench.drive.bus(BusEvent.SUSPEND)
-    bench.drive.bus(BusEvent.RESUME)
+    bench.unit.suspend()
+    bench.unit.resume()
 
 
 def bulk_reset(bench: Bench, step: Step) -> None:
@@ -240,14 +239,14 @@ def wait(bench: Bench, step: Step, seconds: int) -> None:
         bench.expect("lock")
     elif limit_s is not None and bench.memory.idle_s >= limit_s - AUTO_LOCK_MARGIN_S:
         bench.expect(MAY_LOCK)
-    bench.drive.advance(seconds * 1_000_000)
+    bench.unit.advance(seconds * 1_000_000)
 
 
 def note_secrets(bench: Bench) -> None:
-    """Remember every key the drive has now: none of them may ever show."""
-    firmware = bench.drive.firmware
-    if firmware is None:
+    """Remember every key the drive has now, where it can be opened: none may ever show."""
+    if bench.model is None or bench.model.firmware is None:
         return
+    firmware = bench.model.firmware
     secrets = bench.memory.secrets
     mek = firmware.access.mek
     if mek is not None:

@@ -80,7 +80,8 @@ def content_in(pages: Iterable[DumpPage], serial_flash: bytes, content: bytes) -
 def needles_of(bench: Bench) -> dict[str, bytes]:
     """Return every PIN and key that a run has seen, in every usual form, by name."""
     needles: dict[str, bytes] = {}
-    for name, key in (bench.memory.secrets | derived_secrets(bench)).items():
+    derived = {} if bench.model is None else derived_secrets(bench)
+    for name, key in (bench.memory.secrets | derived).items():
         needles |= {name + form: needle for form, needle in key_needles(key).items()}
     for pin in bench.memory.pins - set(IMPOSSIBLE_PINS):
         needles |= {f"PIN {pin} as {form}": needle for form, needle in pin_needles(pin).items()}

@@ -140,7 +140,7 @@ def _judge_update(
     must = all(world.is_owned for world in step.before) and not step.is_tampered
     is_high_enough = image.security_version >= seen.floor
     is_good = image.is_genuine and is_high_enough
-    runs_at_once = step.verb == "update"
+    runs_at_once = step.verb == "update" or step.is_over
     if step.outcome is Outcome.CUT:
         allowed = {before, *seen.waiting, *([image.firmware] if is_good and may else ())}
         if now not in allowed and not step.is_tampered:

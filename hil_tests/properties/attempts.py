@@ -68,8 +68,7 @@ def _rolls_back(step: Step) -> str | None:
 def _count_scenarios(facts: Facts) -> Iterator[str]:
     yield join(LOST, "unlock-user-1,unlock-user-1,unlock-user-0,lock,unlock-user-2,unlock-user-0")
     yield join(LOST, "unlock-user-6,unlock-user-7,unlock-user-8,unlock-user-9,unlock-user-1")
-    if Capability.FAIL_PARTS in facts.capabilities:
-        yield join(LOST, "fault-counter_sticks-0,unlock-user-1,unlock-user-1")
+    yield join(LOST, "fault-counter_sticks-0,unlock-user-1,unlock-user-1")
     if "admin" in facts.features:
         owned = "set_pin-user-0,unlock-user-0,set_pin-admin-1,lock"
         yield join(owned, "unlock-user-2,unlock-admin-2,unlock-user-0,lock,unlock-admin-1")
@@ -79,10 +78,9 @@ def _count_scenarios(facts: Facts) -> Iterator[str]:
 def _power_scenarios(facts: Facts) -> Iterator[str]:
     for event in ("power_cycle", "unplug", "reset", "suspend", "bulk_reset"):
         yield join(LOST, f"unlock-user-1,unlock-user-1,{event},unlock-user-1,{event}")
-    if Capability.CUT_POWER in facts.capabilities:
-        for cut in CUTS:
-            spent = f"unlock-user-1,unlock-user-1@{cut},unlock-user-1@{cut}"
-            yield join(LOST, spent, "unlock-user-0")
+    for cut in CUTS:
+        spent = f"unlock-user-1,unlock-user-1@{cut},unlock-user-1@{cut}"
+        yield join(LOST, spent, "unlock-user-0")
 
 
 def _limit_scenarios(facts: Facts) -> Iterator[str]:
@@ -107,9 +105,8 @@ def _wrap_scenarios(facts: Facts) -> Iterator[str]:
 def _destroy_scenarios(facts: Facts) -> Iterator[str]:
     limit = facts.limits.get("user") or 10
     yield join(LOST, times(limit - 1, "unlock-user-1"), "power_cycle,unplug,reset,unlock-user-6")
-    if Capability.CUT_POWER in facts.capabilities:
-        for cut in CUTS:
-            yield join(STORED, f"set_pin-user-1@{cut},power_cycle@{cut},power_cycle")
+    for cut in CUTS:
+        yield join(STORED, f"set_pin-user-1@{cut},power_cycle@{cut},power_cycle")
 
 
 def _rollback_scenarios(facts: Facts) -> Iterator[str]:

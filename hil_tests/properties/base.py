@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from hil_tests.steps import Capability, Facts, Step
 
@@ -48,8 +50,13 @@ class Property:
     capabilities: frozenset[Capability] = frozenset()
 
     def sequences(self, facts: Facts) -> list[str]:
-        """Return the different scenarios for a target."""
-        return list(dict.fromkeys(self.scenarios(facts)))
+        """Return the different scenarios for a target, less those that the bench can't do."""
+        every = dict.fromkeys(self.scenarios(facts))
+        return [text for text in every if needs(text, facts.dialect) <= facts.capabilities]
+
+    def left_out(self, facts: Facts) -> int:
+        """Return how many scenarios a bench that can do all would have besides."""
+        return len(set(self.scenarios(facts))) - len(self.sequences(facts))
 
     def reason_not_to_run(self, facts: Facts) -> str | None:
         """Return what is lacking to exercise this property, or None."""
@@ -59,7 +66,73 @@ class Property:
         offers = sorted(self.features - facts.features)
         if offers:
             return f"the drive offers no {' and no '.join(offers)}"
+        if not self.sequences(facts):
+            return "the bench can do none of its runs"
         return None
+
+
+# What a bench must be able to do for an action, where that is more than a host can.
+_NEEDS: Final = {
+    Capability.OPERATE: ("power_cycle", "unplug", "suspend"),
+    Capability.MOVE_CLOCK: ("wait",),
+    Capability.FORK: (
+        "compare_cuts",
+        "compare_wrong",
+        "forced_verdict",
+        "guess_near",
+        "store_register",
+    ),
+    Capability.DUMP_FLASH: (
+        "glitch",  # it takes a copy of the code in this process
+        "inspect_cipher",
+        "note_flash",
+        "open_remnants",
+        "reprovision",
+        "search_flash",
+        "store_register",
+        "transplant",
+        "twin_keys",
+        "wear_out_keys",
+    ),
+    Capability.RESTORE_FLASH: (
+        "rollback_flash",
+        "tamper_firmware",
+        "transplant",
+        "update_swapped",
+        "wear_out_keys",
+    ),
+    Capability.SECOND_UNIT: ("reprovision", "transplant", "twin_keys"),
+    Capability.PATCH_FIRMWARE: ("forced_verdict", "glitch", "measure_kdf"),
+    Capability.SIGN_FIRMWARE: ("stage", "update", "update_swapped"),
+    Capability.FAIL_PARTS: ("fault", "wear_out_keys"),
+    Capability.CUT_POWER: ("compare_cuts",),
+}
+# What on a keypad drive only its keys do.
+_KEYED: Final = frozenset(
+    {
+        "compare_wrong",
+        "erase",
+        "erase_by_code",
+        "make_recovery",
+        "record_unlock",
+        "recover",
+        "set_duress",
+        "set_pin",
+        "set_read_only",
+        "unlock",
+    }
+)
+
+
+def needs(text: str, dialect: str) -> frozenset[Capability]:
+    """Return what a bench must be able to do for a sequence on a drive of that dialect."""
+    verbs = {re.split("[-@]", step, maxsplit=1)[0] for step in text.split(",")}
+    found = {capability for capability, some in _NEEDS.items() if not verbs.isdisjoint(some)}
+    if "@" in text:
+        found.add(Capability.CUT_POWER)
+    if dialect == "keypad" and not verbs.isdisjoint(_KEYED):
+        found.add(Capability.OPERATE)
+    return frozenset(found)
 
 
 def times(count: int, steps: str) -> str:

@@ -62,9 +62,8 @@ def _replay_scenarios(facts: Facts) -> Iterator[str]:
 
 def _key_scenarios(facts: Facts) -> Iterator[str]:
     yield "reprovision-300"
-    if Capability.FAIL_PARTS in facts.capabilities:
-        for fault in ("noise_sticks-0", "noise_repeats-128", "noise_repeats-512"):
-            yield f"fault-{fault},twin_keys"
+    for fault in ("noise_sticks-0", "noise_repeats-128", "noise_repeats-512"):
+        yield f"fault-{fault},twin_keys"
 
 
 PROPERTIES = (

@@ -31,9 +31,8 @@ def _evidence_scenarios(facts: Facts) -> Iterator[str]:
         "evidence,unlock-user-1,evidence,unlock-user-0,evidence,power_cycle",
         "evidence,unlock-user-0,erase,evidence,set_pin-user-1,unlock-user-0,evidence",
     )
-    if Capability.CUT_POWER in facts.capabilities:
-        for cut in range(1, 7):
-            yield join(LOST, f"unlock-user-1@{cut},evidence")
+    for cut in range(1, 7):
+        yield join(LOST, f"unlock-user-1@{cut},evidence")
 
 
 def _case_scenarios(facts: Facts) -> Iterator[str]:

@@ -87,38 +87,28 @@ def _recovers_wrongly(step: Step) -> str | None:
 def _data_scenarios(facts: Facts) -> Iterator[str]:
     yield join(STORED, "write-6-20-16,read-6-16,power_cycle,unlock-user-0,read-0-8,read-6-16")
     yield join(STORED, times(12, "write-0-8-8,write-1-30-4"), "power_cycle,unlock-user-0,read-0-8")
-    if Capability.CUT_POWER in facts.capabilities:
-        for cut in range(1, 7):
-            yield join(STORED, f"write-1-40-5@{cut},unlock-user-0,read-0-8")
-            yield join(
-                STORED, f"read-0-8,lock,unlock-user-0,write-7-50-1@{cut},unlock-user-0,read-0-8"
-            )
-    if Capability.FAIL_PARTS in facts.capabilities:
-        for bits in (8, 9):  # of a codeword: what the ECC carries, and one more
-            yield join(
-                STORED, f"fault-flip_data-{bits},read-0-8,power_cycle,unlock-user-0,read-0-8"
-            )
+    for cut in range(1, 7):
+        yield join(STORED, f"write-1-40-5@{cut},unlock-user-0,read-0-8")
+        yield join(STORED, f"read-0-8,lock,unlock-user-0,write-7-50-1@{cut},unlock-user-0,read-0-8")
+    for bits in (8, 9):  # of a codeword: what the ECC carries, and one more
+        yield join(STORED, f"fault-flip_data-{bits},read-0-8,power_cycle,unlock-user-0,read-0-8")
 
 
 def _change_scenarios(facts: Facts) -> Iterator[str]:
     yield join(LOST, "unlock-user-0,set_pin-user-1,lock,unlock-user-0,unlock-user-1,read-0-8")
-    if Capability.CUT_POWER in facts.capabilities:
-        for cut in CUTS:
-            yield join(STORED, f"set_pin-user-1@{cut},unlock-user-0,lock,unlock-user-1,read-0-8")
+    for cut in CUTS:
+        yield join(STORED, f"set_pin-user-1@{cut},unlock-user-0,lock,unlock-user-1,read-0-8")
 
 
 def _erase_scenarios(facts: Facts) -> Iterator[str]:
     again = "set_pin-user-0,unlock-user-0,read-0-8"
     for command in ("erase", "erase_by_code", "sanitize"):
         yield join(STORED, command, "unlock-user-0,read-0-8", again)
-    if "PIN" in facts.features:
-        yield "set_pin-user-0,reprovision-2"
-    if Capability.RESTORE_FLASH in facts.capabilities:
-        yield join(STORED, "note_flash,erase,rollback_flash,unlock-user-0,read-0-8")
-        yield join(STORED, "note_flash,erase,set_pin-user-1,rollback_flash,unlock-user-0,read-0-8")
-    if Capability.CUT_POWER in facts.capabilities:
-        for cut in CUTS:
-            yield join(STORED, f"erase@{cut},unlock-user-0,read-0-8,power_cycle,unlock-user-0")
+        yield join(STORED, f"{command}@end,unlock-user-0,read-0-8", again)
+    yield join(STORED, "note_flash,erase,rollback_flash,unlock-user-0,read-0-8")
+    yield join(STORED, "note_flash,erase,set_pin-user-1,rollback_flash,unlock-user-0,read-0-8")
+    for cut in CUTS:
+        yield join(STORED, f"erase@{cut},unlock-user-0,read-0-8,power_cycle,unlock-user-0")
 
 
 def _read_only_scenarios(facts: Facts) -> Iterator[str]:
@@ -132,10 +122,8 @@ def _read_only_scenarios(facts: Facts) -> Iterator[str]:
 def _duress_scenarios(facts: Facts) -> Iterator[str]:
     yield join(STORED, "set_duress-3,lock,unlock-user-3,unlock-user-0,read-0-8")
     yield join(STORED, "set_duress-0,set_duress-3,unlock-user-3,read-0-8")
-    if Capability.RESTORE_FLASH in facts.capabilities:
-        yield join(
-            STORED, "set_duress-3,lock,note_flash,unlock-user-3,rollback_flash,unlock-user-0"
-        )
+    yield join(STORED, "set_duress-3,lock,unlock-user-3@end,unlock-user-0,read-0-8")
+    yield join(STORED, "set_duress-3,lock,note_flash,unlock-user-3,rollback_flash,unlock-user-0")
 
 
 def _recovery_scenarios(facts: Facts) -> Iterator[str]:
@@ -174,13 +162,23 @@ PROPERTIES = (
             _survives_erase,
             _ignores_erase,
             found("erased_data", "erased content was read back"),
-            found(
-                "same_key_after_erase", "the key of the data area outlived an erase", "reprovision"
-            ),
         ),
         scenarios=_erase_scenarios,
         requirements=("F-ZERO-1", "88-2", "88-5", "FCS_CKM_EXT.6 / CKM.6/KEK"),
-        weaknesses=("erase-does-not-rewrap", "wipe-not-resumed", "wipe-order-key-last"),
+        weaknesses=("wipe-not-resumed", "wipe-order-key-last"),
+    ),
+    Property(
+        id="erase-ends-the-key",
+        sentence="The first PIN after an erase draws a key that the drive never had.",
+        block=Block.ERASE,
+        check=found(
+            "same_key_after_erase", "the key of the data area outlived an erase", "reprovision"
+        ),
+        scenarios=lambda facts: ["set_pin-user-0,reprovision-2"],
+        requirements=("F-ZERO-1", "88-2", "88-5", "FCS_CKM_EXT.6 / CKM.6/KEK"),
+        weaknesses=("erase-does-not-rewrap",),
+        features=frozenset({"PIN"}),
+        capabilities=frozenset({Capability.DUMP_FLASH, Capability.SECOND_UNIT}),
     ),
     Property(
         id="read-only-holds",

@@ -21,10 +21,9 @@ def _change_scenarios(facts: Facts) -> Iterator[str]:
         yield join(owned, "set_pin-user-2,set_pin-admin-3,open_remnants")
     if "recovery" in facts.features:
         yield join(STORED, "make_recovery,note_flash,lock,recover-0-2,make_recovery,open_remnants")
-    if Capability.CUT_POWER in facts.capabilities:
-        for cut in CUTS:
-            # It takes a right PIN to know which of both it is.
-            yield join(STORED, f"note_flash,set_pin-user-1@{cut},unlock-user-1,open_remnants")
+    for cut in CUTS:
+        # It takes a right PIN to know which of both it is.
+        yield join(STORED, f"note_flash,set_pin-user-1@{cut},unlock-user-1,open_remnants")
 
 
 def _erase_scenarios(facts: Facts) -> Iterator[str]:
@@ -42,9 +41,8 @@ def _erase_scenarios(facts: Facts) -> Iterator[str]:
     yield join(STORED, "wear_out_keys,set_pin-user-1,note_flash,erase", anew)
     if "duress" in facts.features:
         yield join(STORED, "set_duress-3,note_flash,lock,unlock-user-3", anew)
-    if Capability.CUT_POWER in facts.capabilities:
-        for cut in CUTS:
-            yield join(noted, f"erase_by_code@{cut},erase_by_code,open_remnants")
+    for cut in CUTS:
+        yield join(noted, f"erase_by_code@{cut},erase_by_code,open_remnants")
 
 
 def _slot_scenarios(facts: Facts) -> Iterator[str]:

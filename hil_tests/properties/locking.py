@@ -89,9 +89,8 @@ def _wrong_scenarios(facts: Facts) -> Iterator[str]:
 
 
 def _right_scenarios(facts: Facts) -> Iterator[str]:
-    if Capability.CUT_POWER in facts.capabilities:
-        for cut in range(1, 5):
-            yield join(STORED, f"erase@{cut},unlock-user-0,set_pin-user-0,unlock-user-0")
+    for cut in range(1, 5):
+        yield join(STORED, f"erase@{cut},unlock-user-0,set_pin-user-0,unlock-user-0")
     yield join(LOST, "unlock-user-0,read-0-8,power_cycle,unlock-user-1,unlock-user-0,read-0-8")
     yield "set_pin-user-0,unlock-user-0,set_pin-user-5,lock,unlock-user-0,unlock-user-5"
     yield join(

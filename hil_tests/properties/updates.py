@@ -23,10 +23,12 @@ def _unsigned_scenarios(facts: Facts) -> Iterator[str]:
     yield join(f"update-{NEWER}", STORED, f"update-{AS_SAFE},power_cycle")
     if "admin" in facts.features:
         yield join(STORED, "set_pin-admin-1,lock", OPEN, f"update-{NEWER},read-0-8")
-    if Capability.RESTORE_FLASH in facts.capabilities:
-        yield join(STORED, f"update-{AS_SAFE},tamper_firmware,power_cycle")
-        yield join(STORED, f"update-{NEWER}", OPEN, f"update-{NEWEST},tamper_firmware")
-        yield join(STORED, f"update_swapped-{NEWER},power_cycle")
+
+
+def _altered_scenarios(facts: Facts) -> Iterator[str]:
+    yield join(STORED, f"update-{AS_SAFE},tamper_firmware,power_cycle")
+    yield join(STORED, f"update-{NEWER}", OPEN, f"update-{NEWEST},tamper_firmware")
+    yield join(STORED, f"update_swapped-{NEWER},power_cycle")
 
 
 def _downgrade_scenarios(facts: Facts) -> Iterator[str]:
@@ -35,12 +37,10 @@ def _downgrade_scenarios(facts: Facts) -> Iterator[str]:
     down = f"update-{AS_SAFE}", OPEN, f"update-{NEWER}", OPEN, f"update-{OLDER}"
     yield join(up, *down, "power_cycle")
     yield join(up, "erase,set_pin-user-0", *down)
-    if Capability.RESTORE_FLASH in facts.capabilities:
-        again = join("rollback_flash", OPEN, f"update-{AS_SAFE},power_cycle")
-        yield join(STORED, f"update-{NEWER}", OPEN, "note_flash", f"update-{NEWEST}", again)
-    if Capability.CUT_POWER in facts.capabilities:
-        for cut in CUTS:
-            yield join(STORED, f"update-{NEWEST}@{cut}", OPEN, f"update-{NEWER}", OPEN, *down[2:])
+    again = join("rollback_flash", OPEN, f"update-{AS_SAFE},power_cycle")
+    yield join(STORED, f"update-{NEWER}", OPEN, "note_flash", f"update-{NEWEST}", again)
+    for cut in CUTS:
+        yield join(STORED, f"update-{NEWEST}@{cut}", OPEN, f"update-{NEWER}", OPEN, *down[2:])
 
 
 def _cut_scenarios(facts: Facts) -> Iterator[str]:
@@ -49,11 +49,10 @@ def _cut_scenarios(facts: Facts) -> Iterator[str]:
     waits = join(STORED, f"update-{NEWER}", OPEN, f"stage-{NEWEST}", OPEN)
     for number in (NEWEST, BAD[0]):
         yield join(waits, f"stage-{number},power_cycle", OPEN, "read-0-8")
-    if Capability.CUT_POWER in facts.capabilities:
-        for cut in CUTS:
-            yield join(waits, f"stage-{NEWEST}@{cut},power_cycle", OPEN)
-            yield join(STORED, f"update-{NEWER}@{cut},power_cycle", OPEN, "read-0-8")
-            yield join(STORED, f"update-{NEWER}", OPEN, f"update-{NEWEST}@{cut},power_cycle", OPEN)
+    for cut in CUTS:
+        yield join(waits, f"stage-{NEWEST}@{cut},power_cycle", OPEN)
+        yield join(STORED, f"update-{NEWER}@{cut},power_cycle", OPEN, "read-0-8")
+        yield join(STORED, f"update-{NEWER}", OPEN, f"update-{NEWEST}@{cut},power_cycle", OPEN)
 
 
 PROPERTIES = (
@@ -64,13 +63,20 @@ PROPERTIES = (
         check=found("ran", "firmware that may not run"),
         scenarios=_unsigned_scenarios,
         requirements=("UFD-8", "FPT_TUD_EXT.1", "F-SVC-2"),
-        weaknesses=(
-            "firmware-update-unauthenticated",
-            "firmware-auth-symmetric-key",
-            "secure-boot-bypass",
-        ),
+        weaknesses=("firmware-update-unauthenticated", "firmware-auth-symmetric-key"),
         features=UPDATES,
         capabilities=SIGNS,
+    ),
+    Property(
+        id="altered-never-runs",
+        sentence="No firmware runs that was altered in flash, before its last check or after it.",
+        block=Block.FIRMWARE,
+        check=found("ran", "firmware that may not run"),
+        scenarios=_altered_scenarios,
+        requirements=("UFD-8", "FPT_TUD_EXT.1", "F-SVC-2"),
+        weaknesses=("secure-boot-bypass",),
+        features=UPDATES,
+        capabilities=SIGNS | {Capability.RESTORE_FLASH},
     ),
     Property(
         id="no-downgrade",

@@ -43,15 +43,17 @@ class LinkPort(Port):
 
 
 class UsbIp(Bus[LinkPort]):
-    """A bus with one device, which was imported."""
+    """A bus with one device, which was imported; or none yet."""
 
-    def __init__(self, link: UsbIpLink) -> None:
+    def __init__(self, link: UsbIpLink | None = None) -> None:
         super().__init__()
-        self._port = LinkPort(link)
+        self._port = None if link is None else LinkPort(link)
 
     def enumerate_devices(self) -> Iterator[LinkPort]:
         """Yield the port, if its device answers."""
         port = self._port
+        if port is None:
+            return
         if port.address == 0 and self.read_descriptors(port):
             port.address = port.link.device.device_number & 0x7F or 1
         if port.address:

@@ -1,0 +1,137 @@
+"""A target of the scheme `usbip:` beside which nobody stands: the drive itself, as hosts see it.
+
+Between runs it is erased by its reset code: an erased drive behaves as one from the factory. What
+takes an operator is not exercised; nor are updates, which no erase undoes. Time is the world's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Final, NoReturn
+
+import usb.core
+
+from firmware_model import profiles
+from firmware_model.hardware.supply import Torn
+from firmware_model.wire.native import State
+from firmware_model.wire.usbip import MODEL_PATH
+from hil_tests.actions import Action
+from hil_tests.bench.bench import Bench
+from hil_tests.bench.memory import Attempts
+from hil_tests.bench.unit import RemoteUnit
+from hil_tests.content import Content
+from hil_tests.facts import facts_of
+from hil_tests.runs import Target, UnsteadyDrive
+from hil_tests.served_unit import ReimportedBus
+from hil_tests.steps import Capability, Facts
+from host_driver.attempt_log import attempts
+from host_driver.backends.serial_number import serial_of
+from host_driver.errors import AccessDenied, DriveError
+from host_driver.usbip_link import UsbIpName, import_device
+
+REACHED: Final = frozenset({Capability.SEE_BUS})
+
+
+class WireUnit(RemoteUnit):
+    """A unit that nobody has hands on: it is on, and what it did is not to be seen."""
+
+    is_on = True
+    now_us = 0
+    crashes: Sequence[str] = ()
+    step_names: tuple[str, ...] = ()
+    cut_name = None
+
+    def __init__(self, bus: ReimportedBus, serial: str) -> None:
+        self._bus = bus
+        self.serial = serial
+
+    def backend(self) -> ReimportedBus:
+        """Return pyusb's way to a bus with this drive and nothing else."""
+        return self._bus
+
+    def begin_steps(self) -> None:
+        """Begin nothing."""
+
+    def cut_at(self, step: int | None, torn: Torn | None = None) -> None:
+        """Call off what was never planned."""
+        if step is not None:
+            self._nobody()
+
+    def _nobody(self, *args: Any, **options: Any) -> NoReturn:
+        raise ValueError("nobody stands beside the drive: --operator SOCKET says who does")
+
+    power_on = power_off = plug = unplug = suspend = resume = leds = _nobody
+    advance = press = fail = patch = measure = fork = _nobody
+
+
+class WireTarget(Target):
+    """The drive that a server of USB/IP gives away; by its documents, one of that profile."""
+
+    def __init__(
+        self, url: str, profile: str, reset_code: str | None, content: Content | None = None
+    ) -> None:
+        self.url = url
+        self._content = content
+        self.profile = profiles.parse(profiles.text_of(profile))
+        self._reset_code = reset_code
+        if reset_code is None and self.profile.dialect != "none":
+            raise ValueError(
+                f"{url} is erased between runs by its reset code: give SEDLAB_RESET_CODE"
+            )
+        name = UsbIpName.parse(url.removeprefix("usbip:"))
+        link = import_device(name)
+        link.close()
+        if not link.device.path.startswith(MODEL_PATH):
+            raise AccessDenied(f"{url} may be real, and would lose all it holds: serve a model:")
+        self._bus = ReimportedBus(name)
+        self._last: Bench | None = None
+
+    @property
+    def judged(self) -> str:
+        """What is judged, and what was done to it."""
+        return "the drive itself, erased between runs"
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What its documents say of it, and what can be done without an operator."""
+        return replace(facts_of(self.profile, self._reset_code), capabilities=REACHED)
+
+    def changed(self, settings: Sequence[str]) -> Target:
+        """Return the same target; its profile is what it is."""
+        if settings:
+            raise ValueError(f"{self.url} is of the profile that it was made with")
+        return self
+
+    def bench(self, actions: Sequence[Action] = ()) -> Bench:
+        """Return a bench over the drive, erased; raise UnsteadyDrive where it can't be."""
+        if self._last is not None:
+            self._last.reconnect()  # it lets go of the interface
+        if not list(self._bus.enumerate_devices()):
+            raise UnsteadyDrive(f"{self.url} does not answer any more")
+        self._last = bench = Bench(self._unit, self.facts, self.content)
+        if "PIN" in self.facts.features:
+            self._erase(bench)
+        return bench
+
+    @cached_property
+    def _unit(self) -> WireUnit:
+        return WireUnit(self._bus, serial_of(usb.core.find(backend=self._bus)))
+
+    def _erase(self, bench: Bench) -> None:
+        status = bench.status()
+        if status is not None and status.state is not State.FACTORY:
+            try:
+                if status.state is not State.ERASED:
+                    bench.host().erase(self._reset_code)
+                status = bench.status()
+            except DriveError as refused:
+                raise UnsteadyDrive(f"{self.url} can't be erased by its code: {refused}") from None
+            if status is None or status.state is not State.ERASED:
+                raise UnsteadyDrive(f"{self.url} was told to erase, and is not erased")
+            bench.begin_erased()
+        with suppress(DriveError):  # where it keeps no log
+            counted = attempts(bench.host().evidence())
+            bench.memory.attempts = Attempts(counted, counted)
