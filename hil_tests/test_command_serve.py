@@ -47,6 +47,13 @@ def test_drives_are_used_from_other_processes(server: Server, run: Run, files: P
     assert [run("info", each).status for each in (keypad, plain)] == [0, 0]
 
 
+def test_wrappers_are_sent_over_usbip_as_over_any_bus(server: Server, run: Run) -> None:
+    ran = run("bot-cases", server.drives()[0]["url"], "--json", PIN_USER=PIN)
+    verdicts = {each["verdict"] for each in json.loads(ran.out)["cases"]}
+
+    assert (ran.status, verdicts) == (0, {"as specified"})
+
+
 def test_keypad_drive_is_unlocked_beside_its_host(server: Server, run: Run) -> None:
     url = server.drives()[1]["url"]
     set_ = run("press", "keypad.sed", "SET", KEYS, "UNLOCK", KEYS, "UNLOCK")
