@@ -16,20 +16,30 @@ from typing import Any, Final
 
 from hil_tests.command_line import FAST, Server, environment
 from hil_tests.kernel.machine import HOST_LOOPBACK, KernelMachine
-from hil_tests.kernel.way_in import BULK_ONLY, HIGH_SPEED, Unplug, WayIn
+from hil_tests.kernel.way_in import (
+    BULK_ONLY,
+    HIGH_SPEED,
+    SUPER_SPEED,
+    UAS,
+    Unplug,
+    WayIn,
+)
 
 DISK_BYTES: Final = 128 << 20
 SETTINGS: Final = (*FAST, "--capacity", f"{DISK_BYTES >> 20} MiB")
 PIN: Final = "8402957136"
+OF_VHCI: Final = {  # vhci_hcd_suspend() answers EBUSY
+    "outlives a sleep of the machine": "vhci_hcd lets no machine sleep that has something attached"
+}
 
 
 @dataclass(frozen=True, slots=True)
 class UsbRedir:
     """QEMU's usb-redir, which calls our server at a Unix socket."""
 
-    name: str = "sedlab usbredir"
-    driver: str = BULK_ONLY
-    speed_mbps: int = HIGH_SPEED
+    name: str = "usbredir UAS"
+    driver: str = UAS
+    speed_mbps: int = SUPER_SPEED
     disk_bytes: int = DISK_BYTES
     pin: str = PIN
     departures: Mapping[str, str] = field(default_factory=dict)
@@ -38,7 +48,7 @@ class UsbRedir:
     def plug(self, machine: KernelMachine) -> Unplug:
         drive = drive_file(machine, self)
         socket = drive.with_suffix(".redir")
-        served(machine, drive, "--usbredir", str(socket))
+        served(machine, self, "--usbredir", str(socket))
         return machine.plug_usbredir(socket)
 
 
@@ -46,27 +56,39 @@ class UsbRedir:
 class Vhci:
     """Linux's own vhci_hcd, which attaches what our USB/IP server has."""
 
-    name: str = "sedlab vhci"
+    name: str = "vhci BOT"
     driver: str = BULK_ONLY
-    speed_mbps: int = HIGH_SPEED
+    speed_mbps: int = SUPER_SPEED
     disk_bytes: int = DISK_BYTES
     pin: str = PIN
-    departures: Mapping[str, str] = field(default_factory=dict)
+    departures: Mapping[str, str] = field(default_factory=lambda: OF_VHCI)
     profile: str = "native"
 
     def plug(self, machine: KernelMachine) -> Unplug:
-        drive = served(machine, drive_file(machine, self), "--usbip", "127.0.0.1:0")
-        attach = drive["attach"].replace("127.0.0.1", HOST_LOOPBACK)
-        machine.output_of(f"modprobe vhci-hcd && {attach}")
-        port = machine.output_of("ls /run/vhci_hcd").strip().removeprefix("port")
-
-        def unplug() -> None:
-            machine.output_of(f"usbip detach -p {port}")
-
-        return unplug
+        drive = served(machine, self, "--usbip", "127.0.0.1:0")
+        return attached_by_vhci(machine, drive["attach"])
 
 
-OURS: Final[tuple[WayIn, ...]] = (UsbRedir(), Vhci())
+# USB/IP has no streams, and so no UAS at SuperSpeed.
+OURS: Final[tuple[WayIn, ...]] = (
+    UsbRedir(),
+    UsbRedir("usbredir BOT", BULK_ONLY),
+    Vhci(),
+    Vhci("vhci UAS", UAS, HIGH_SPEED),
+)
+
+
+def attached_by_vhci(machine: KernelMachine, attach: str) -> Unplug:
+    """Attach what a USB/IP server has by the command that it names for its own machine."""
+    ports = "ls /run/vhci_hcd 2>/dev/null || true"
+    before = machine.output_of(f"modprobe vhci-hcd; {ports}").split()
+    machine.output_of(attach.replace("127.0.0.1", HOST_LOOPBACK))
+    port = next(each for each in machine.output_of(ports).split() if each not in before)
+
+    def unplug() -> None:
+        machine.output_of(f"usbip detach -p {port.removeprefix('port')}")
+
+    return unplug
 
 
 def drive_file(machine: KernelMachine, way_in: UsbRedir | Vhci) -> Path:
@@ -79,11 +101,14 @@ def drive_file(machine: KernelMachine, way_in: UsbRedir | Vhci) -> Path:
     return path
 
 
-def served(machine: KernelMachine, drive: Path, *how: str) -> dict[str, Any]:
-    """Return what `sedlab serve` said of a drive; it is started at the first time."""
+def served(machine: KernelMachine, way_in: UsbRedir | Vhci, *how: str) -> dict[str, Any]:
+    """Return what `sedlab serve` said of a way in's drive; it is started at the first time."""
+    drive = drive_file(machine, way_in)
+    speed = "high" if way_in.speed_mbps == HIGH_SPEED else "super"
+    transports = ("--no-uas",) if way_in.driver == BULK_ONLY else ()
     said = drive.with_suffix(".json")
     if not said.exists():
-        server = Server(machine.folder, drive.name, *how, "--json")
+        server = Server(machine.folder, drive.name, *how, "--speed", speed, *transports, "--json")
         machine.ends_with_it.callback(server.ends, signal.SIGTERM)
         server.drives()
         said.write_text(server.said)

@@ -11,7 +11,7 @@ import pytest
 
 from hil_tests.kernel.drive import PluggedDrive
 from hil_tests.kernel.machine import KernelMachine
-from hil_tests.kernel.ours import PIN, UsbRedir, Vhci, drive_file, sedlab, served
+from hil_tests.kernel.ours import PIN, UsbRedir, Vhci, sedlab, served
 from hil_tests.kernel.outcome import BULK_ONLY_CASE, Outcome, Verdict
 
 SEEN = ("data_bytes", "residue", "status", "halt", "verdict", "said")
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.xdist_group("machine")
 
 
 def over_usbip(machine: KernelMachine) -> str:
-    url = served(machine, drive_file(machine, EXPORTED), "--usbip", "127.0.0.1:0")["url"]
+    url = served(machine, EXPORTED, "--usbip", "127.0.0.1:0")["url"]
     return sedlab(machine, "bot-cases", url, "--json", SEDLAB_PIN_USER=PIN)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from hil_tests.kernel.drive import PluggedDrive
 from hil_tests.kernel.machine import KernelMachine
-from hil_tests.kernel.ours import UsbRedir, Vhci, drive_file, served
+from hil_tests.kernel.ours import UsbRedir, Vhci, served
 
 READ_S = 120
 EVERY_BUS, NETWORK = "usbmon0", "eth0"
@@ -65,7 +65,7 @@ def test_usbmon_saw_nothing_malformed_from_usbredir(machine: KernelMachine) -> N
 
 
 def test_network_saw_nothing_malformed_from_usbip(machine: KernelMachine) -> None:
-    attach = served(machine, drive_file(machine, ATTACHED), "--usbip", "127.0.0.1:0")["attach"]
+    attach = served(machine, ATTACHED, "--usbip", "127.0.0.1:0")["attach"]
     port = attach.split()[attach.split().index("--tcp-port") + 1]
     with recorded(machine, NETWORK) as trace:
         plug_and_use(PluggedDrive(machine, ATTACHED))

@@ -19,7 +19,10 @@ def written(path, text):
     with open(path, "w") as file:
         file.write(text)
 def content():
-    os.preadv(disk, [page], 0)
+    try:
+        os.preadv(disk, [page], 0)
+    except OSError:
+        return None
     return bytes(page)
 disk = os.open("{block}", os.O_RDONLY | os.O_DIRECT)
 page = mmap.mmap(-1, 4096)
@@ -27,7 +30,8 @@ before = content()
 written("/sys/module/suspend/parameters/pm_test_delay", "1")
 written("/sys/power/pm_test", "devices")
 written("/sys/power/state", "freeze")
-result = "same" if content() == before else "other"
+after = content()
+result = "same" if after == before else "none" if after is None else "other"
 written("/sys/block/{name}/uevent", "change {sleeper} CONTENT=" + result)
 """
 
@@ -44,7 +48,9 @@ def outlives_a_sleep_of_the_machine(drive: PluggedDrive) -> None:
     machine.close()
 
     assert awake is not None, f"it did not wake up, and logged: {logged[-1].text}"
-    assert awake["SYNTH_ARG_CONTENT"] == "same", "another content"
+    # QEMU's controller resets its ports when it wakes: what has a lock is locked then.
+    expected = "none" if drive.way_in.pin else "same"
+    assert awake["SYNTH_ARG_CONTENT"] == expected, f"content: {awake['SYNTH_ARG_CONTENT']}"
     assert not (said := warned(logged, CONTROLLER)), f"the kernel warns: {said}"
 
 
