@@ -10,7 +10,14 @@ import pytest
 from hil_tests.kernel.checks import BATTERY, title
 from hil_tests.kernel.lab import Lab
 from hil_tests.kernel.machine import KernelMachine
-from hil_tests.kernel.outcome import BATTERY_CHECK, BULK_ONLY_CASE, Outcome, Verdict, table
+from hil_tests.kernel.outcome import (
+    BATTERY_CHECK,
+    BULK_ONLY_CASE,
+    CONFORMANCE,
+    Outcome,
+    Verdict,
+    table,
+)
 from hil_tests.kernel.packages import BATTERY as PROGRAMS
 from hil_tests.kernel.packages import MACHINE, missing
 from hil_tests.kernel.ways_in import WAYS_IN
@@ -34,21 +41,30 @@ def machine(lab: Lab) -> KernelMachine:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the tables: the battery's in its own order, the others as they were recorded."""
-    found = {(each.check, each.way_in): each for each in _recorded(terminalreporter, BATTERY_CHECK)}
+    battery, cases = (
+        [Outcome(**value | {"verdict": Verdict(value["verdict"])}) for value in recorded]
+        for recorded in (
+            _recorded(terminalreporter, BATTERY_CHECK),
+            _recorded(terminalreporter, BULK_ONLY_CASE),
+        )
+    )
+    found = {(each.check, each.way_in): each for each in battery}
     places = [(title(check), way_in.name) for way_in in WAYS_IN for check in BATTERY]
-    tables = {
-        "what a stock kernel finds, by way in": [found[each] for each in places if each in found],
-        "the thirteen cases of Bulk-Only, by target": _recorded(terminalreporter, BULK_ONLY_CASE),
+    sections = {
+        "what a stock kernel finds, by way in": table(found[at] for at in places if at in found),
+        "the thirteen cases of Bulk-Only, by target": table(cases),
+        "libiscsi's conformance suite": "\n".join(_recorded(terminalreporter, CONFORMANCE)),
     }
-    for name, outcomes in tables.items():
-        if outcomes:
+    for name, text in sections.items():
+        if text:
             terminalreporter.section(name)
-            terminalreporter.write_line(table(outcomes))
+            terminalreporter.write_line(text)
 
 
-def _recorded(terminalreporter: Any, kind: str) -> list[Outcome]:
+def _recorded(terminalreporter: Any, kind: str) -> list[Any]:
+    """Return what tests recorded under a name."""
     return [
-        Outcome(**value | {"verdict": Verdict(value["verdict"])})
+        value
         for reports in terminalreporter.stats.values()
         for report in reports
         for name, value in getattr(report, "user_properties", [])

@@ -10,6 +10,7 @@ from typing import Final
 # The names that tests record outcomes under, for the tables at the end.
 BATTERY_CHECK: Final = "check of the battery"
 BULK_ONLY_CASE: Final = "case of Bulk-Only"
+CONFORMANCE: Final = "conformance"  # a line
 
 
 class Verdict(StrEnum):

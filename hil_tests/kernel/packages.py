@@ -24,6 +24,7 @@ BATTERY: Final = {
     "f3write": "f3",
     "fio": "fio",
     "fsck.vfat": "dosfstools",
+    "iscsi-test-cu": "libiscsi-bin",
     "lsusb": "usbutils",
     "mkfs.ext4": "e2fsprogs",
     "sdparm": "sdparm",

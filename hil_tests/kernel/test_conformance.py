@@ -14,6 +14,7 @@ from hil_tests.kernel.drive import PluggedDrive
 from hil_tests.kernel.libiscsi import Judged, judged, summary
 from hil_tests.kernel.machine import KernelMachine
 from hil_tests.kernel.ours import UsbRedir
+from hil_tests.kernel.outcome import CONFORMANCE
 
 PLAIN: Final = UsbRedir("conformance", profile="plain", pin="")
 SUITE_S: Final = 900
@@ -42,7 +43,7 @@ def test_libiscsis_suite_finds_nothing(
     ]
     found = [each for name in (*whole, *single) for each in _run(drive, name)]
     drive.unplug()
-    record_property("conformance", summary(found))
+    record_property(CONFORMANCE, f"{PLAIN.name}: {summary(found)}")
 
     assert [each for each in found if not each.has_passed] == []
     assert {each.name for each in found} == set(tests) - set(FAULTS_OF_THE_SUITE)
