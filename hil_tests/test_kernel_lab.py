@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import json
 import lzma
+import os
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -16,12 +20,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hil_tests.kernel import warm
 from hil_tests.kernel.agent import Agent, port_path
 from hil_tests.kernel.checks import BATTERY, title
 from hil_tests.kernel.image import NoImage, elf_kernel
 from hil_tests.kernel.initramfs import load_order
 from hil_tests.kernel.json_lines import JsonLines
 from hil_tests.kernel.kernel_log import Level, LogRecord, warnings
+from hil_tests.kernel.libiscsi import Judged, judged, summary
 from hil_tests.kernel.outcome import Outcome, Verdict, table
 from hil_tests.kernel.packages import lacking, missing
 from hil_tests.kernel.ways_in import WAYS_IN
@@ -35,6 +41,26 @@ kernel/drivers/scsi/scsi_mod.ko: kernel/common.ko
 kernel/common.ko:
 """
 RECORD = "4,1234,5678901,-,caller=T1;usb 2-1: a text; with a semicolon\n SUBSYSTEM=usb\n"
+
+LIBISCSI = """\
+
+     CUnit - A unit testing framework for C - Version 2.1-3
+     http://cunit.sourceforge.net/
+
+
+Suite: Read10
+  Test: Simple ...passed
+  Test: Residuals ...    [SKIPPED] This residual test is only for iSCSI.
+passed
+Suite: Unmap
+  Test: Simple ...
+    [FAILED] UNMAP ended GOOD
+FAILED
+    1. test_unmap_simple.c:37  - CU_FAIL("UNMAP")
+
+Run Summary:    Type  Total    Ran Passed Failed Inactive
+              suites      2      2    n/a      0        0
+"""
 
 
 def test_modules_come_after_what_they_need() -> None:
@@ -213,6 +239,41 @@ def test_any_bytes_are_values_or_refused_until_the_end(data: bytes) -> None:
     lines.close()
 
     assert received == data.count(b"\n") + 1
+
+
+def test_commands_are_run_one_after_the_other_without_new_imports(tmp_path: Path) -> None:
+    requests, answers = tmp_path / warm.REQUESTS, tmp_path / warm.ANSWERS
+    for fifo in (requests, answers):
+        os.mkfifo(fifo)
+
+    def said(arguments: list[str], variables: dict[str, str]) -> str:
+        requests.write_text(json.dumps([arguments, variables]))
+        return answers.read_text()
+
+    with subprocess.Popen([sys.executable, "-m", warm.__name__, tmp_path]) as process:
+        shown = said(["--version"], {})
+        refused = said(["unlock", "model:none-such"], {"SEDLAB_PIN_USER": "135790"})
+        process.send_signal(signal.SIGTERM)
+
+    assert shown.startswith("sedlab, version ") and shown.endswith("\n0")
+    assert refused.startswith("sedlab: ") and refused.endswith("\n3")
+
+
+def test_verdicts_of_libiscsi_are_read() -> None:
+    found = judged(LIBISCSI)
+
+    assert found == [
+        Judged("Read10.Simple", True, ()),
+        Judged("Read10.Residuals", True, ("[SKIPPED] This residual test is only for iSCSI.",)),
+        Judged("Unmap.Simple", False, ("[FAILED] UNMAP ended GOOD",)),
+    ]
+    assert [each.is_skipped for each in found] == [False, True, False]
+    assert summary(found) == "1 passed, 1 skipped, 1 failed"
+
+
+@given(st.text())
+def test_any_text_has_verdicts_or_none(text: str) -> None:
+    assert all(f"Suite: {each.name.partition('.')[0]}" in text for each in judged(text))
 
 
 def test_programs_are_looked_for_and_named_by_package() -> None:

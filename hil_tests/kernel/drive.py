@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final, Self
 
+from hil_tests.kernel import warm
 from hil_tests.kernel.kernel_log import LogRecord
-from hil_tests.kernel.machine import KernelMachine
+from hil_tests.kernel.machine import CommandFailed, Ended, KernelMachine
 from hil_tests.kernel.way_in import Unplug, WayIn
 
 # A SCSI device behind a USB interface: /devices/…/2-1/2-1:1.0/host0/target0:0:0/0:0:0:0
@@ -15,6 +17,10 @@ ATTACHED: Final = {"ACTION": "bind", "SUBSYSTEM": "scsi", "DRIVER": "sd"}
 GONE: Final = {"ACTION": "remove", "SUBSYSTEM": "usb", "DEVTYPE": "usb_device"}
 FINDING_S: Final = 60
 SEDLAB_S: Final = 180
+REQUESTS, ANSWERS = f"/run/{warm.REQUESTS}", f"/run/{warm.ANSWERS}"
+WARM: Final = (
+    f"test -p {REQUESTS} || {{ mkfifo {REQUESTS} {ANSWERS}; python3 -m {warm.__name__} /run & }}"
+)
 
 
 class NotFound(Exception):
@@ -52,6 +58,7 @@ class PluggedDrive:
     def attach(self) -> None:
         """Put it in as it comes, and wait until the kernel has it as a disk."""
         machine = self.machine
+        machine.output_of(WARM)  # meanwhile
         before = machine.moment()
         self._unplug = self.way_in.plug(machine)
         disk = machine.event_since(before, ATTACHED, FINDING_S)
@@ -68,13 +75,16 @@ class PluggedDrive:
 
     def unlock(self) -> str:
         """Open it as its owner does, in the machine; return what the command says."""
-        # The serial number says which drive is meant: a try is spent.
-        meant = f"--destroys-data --serial {self.serial}"
-        return self.sedlab(f"unlock sg:{self.generic} {meant}", SEDLAB_PIN_USER=self.way_in.pin)
+        return self.sedlab(*self.unlocking, SEDLAB_PIN_USER=self.way_in.pin)
+
+    @property
+    def unlocking(self) -> tuple[str, ...]:
+        """The command that opens it: as a try is spent, it says which drive is meant."""
+        return "unlock", f"sg:{self.generic}", "--destroys-data", "--serial", self.serial
 
     def lock(self) -> str:
         """Lock it, in the same way."""
-        return self.sedlab(f"lock sg:{self.generic}")
+        return self.sedlab("lock", f"sg:{self.generic}")
 
     @property
     def url(self) -> str:
@@ -87,12 +97,17 @@ class PluggedDrive:
         """The serial number that the kernel read."""
         return self.do(f"cat {self.usb}/serial").strip()
 
-    def sedlab(self, arguments: str, **variables: str) -> str:
-        """Return what a command of ours says in the machine."""
+    def sedlab(self, *arguments: str, **variables: str) -> str:
+        """Return what a command of ours says in the machine; raise CommandFailed if it fails."""
         # Its owner's list of drives is in the folder that both sides share.
-        home = {"XDG_CONFIG_HOME": str(self.machine.folder)} | variables
-        settings = " ".join(f"{name}={value}" for name, value in home.items())
-        return self.do(f"{settings} sedlab {arguments}", SEDLAB_S)
+        home = {"XDG_CONFIG_HOME": str(self.machine.folder)}
+        request = json.dumps([arguments, home | variables]).encode()
+        exchange = f"cat >{REQUESTS} && cat {ANSWERS}"
+        answer = self.machine.output_of(exchange, timeout_s=SEDLAB_S, stdin=request)
+        said, _, status = answer.rpartition("\n")
+        if status != "0":
+            raise CommandFailed(f"sedlab {arguments[0]}", Ended(int(status), said.encode()))
+        return said
 
     def unplug(self) -> None:
         """Take it out, whatever it is doing, and wait until the kernel has noticed."""

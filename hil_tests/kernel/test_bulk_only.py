@@ -37,9 +37,8 @@ def over_libusb(machine: KernelMachine) -> str:
     drive = PluggedDrive(machine, REDIRECTED)
     drive.attach()
     try:
-        return drive.sedlab(
-            f"bot-cases {drive.url} --destroys-data --json", SEDLAB_PIN_USER=drive.way_in.pin
-        )
+        options = ("--destroys-data", "--json")
+        return drive.sedlab("bot-cases", drive.url, *options, SEDLAB_PIN_USER=drive.way_in.pin)
     finally:
         drive.unplug()
 

@@ -9,7 +9,7 @@ import pytest
 
 from hil_tests.kernel.drive import PluggedDrive
 from hil_tests.kernel.machine import CommandFailed, KernelMachine
-from hil_tests.kernel.ours import DISK_BYTES, UsbRedir, drive_file, sedlab
+from hil_tests.kernel.ours import DISK_BYTES, PIN, UsbRedir, drive_file, sedlab
 
 SECTORS = str(DISK_BYTES // 512)
 NATIVE = UsbRedir("owner native")
@@ -41,7 +41,8 @@ def attach(machine: KernelMachine) -> Iterator[Attach]:
 def test_native_drive_is_unlocked_mounted_written_and_locked(attach: Attach) -> None:
     drive = attach(NATIVE)
     locked = drive.attribute("size")
-    unlocked = drive.unlock()
+    typed = f"cd {drive.machine.folder} && XDG_CONFIG_HOME=. SEDLAB_PIN_USER={PIN} sedlab"
+    unlocked = drive.do(f"{typed} {' '.join(drive.unlocking)}")
     drive.do(
         f"""set -e
         mkfs.vfat {drive.block} && mkdir -p {MOUNT} && mount {drive.block} {MOUNT}
