@@ -12,10 +12,14 @@ import pytest
 from hil_tests.kernel.drive import PluggedDrive
 from hil_tests.kernel.machine import KernelMachine
 from hil_tests.kernel.ours import UsbRedir, Vhci, served
+from hil_tests.kernel.way_in import BULK_ONLY
 
 READ_S = 120
 EVERY_BUS, NETWORK = "usbmon0", "eth0"
-REDIRECTED = UsbRedir("trace usbredir")
+REDIRECTED = [  # and how tshark finds the statuses of its commands
+    (UsbRedir("trace BOT", BULK_ONLY), "usbms.dCSWSignature"),
+    (UsbRedir("trace UAS"), "uasp.sense.status"),
+]
 ATTACHED = Vhci("trace vhci")
 
 pytestmark = pytest.mark.xdist_group("machine")
@@ -56,11 +60,14 @@ def tshark(trace: Path, *arguments: str) -> list[str]:
     ).stdout.splitlines()
 
 
-def test_usbmon_saw_nothing_malformed_from_usbredir(machine: KernelMachine) -> None:
+@pytest.mark.parametrize(("way_in", "status"), REDIRECTED, ids=str)
+def test_usbmon_saw_nothing_malformed_from_usbredir(
+    machine: KernelMachine, way_in: UsbRedir, status: str
+) -> None:
     with recorded(machine, EVERY_BUS) as trace:
-        plug_and_use(PluggedDrive(machine, REDIRECTED))
+        plug_and_use(PluggedDrive(machine, way_in))
 
-    assert len(tshark(trace, "-Y", "usbms.dCSWSignature")) > 20
+    assert len(tshark(trace, "-Y", status)) > 20
     assert tshark(trace, "-Y", "_ws.malformed") == []
 
 
