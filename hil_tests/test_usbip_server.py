@@ -33,7 +33,8 @@ from firmware_model.wire.usbip_urb import (
 )
 from hil_tests.fuzz_usbip import campaign
 from hil_tests.ram_disk import INQUIRY, INQUIRY_DATA, TEST_UNIT_READY, RamDrive, read10, write10
-from hil_tests.served import RawClient, Serving, serving
+from hil_tests.served import CONFIGURE, RawClient, Serving, serving
+from hil_tests.test_port import Control, Host
 
 IN, OUT = 0x81, 0x02
 SERIALS = "A" * 12, "B" * 12
@@ -419,6 +420,24 @@ def test_drive_that_is_plugged_in_again_can_be_had_again(
 
     assert client.is_sent_away()
     assert served.is_free() and still_works(served, "1-1")
+
+
+def test_message_that_comes_late_does_not_reach_who_has_the_drive_by_then(
+    served: Serving, client: RawClient, drives: tuple[RamDrive, RamDrive]
+) -> None:
+    port = served.ports[0]
+    is_halted = Control(SetupPacket(0x82, 0, 0, OUT, 2))
+    with port.lock:
+        # So long that it is sent only when the server has begun to read it; and it is no CBW.
+        client.submit(OUT, OUT_BYTES_MAX, bytes(OUT_BYTES_MAX))
+        drives[0].bus(BusEvent.DETACH)
+        drives[0].bus(BusEvent.ATTACH)
+        assert port.connect(Host())
+        port.submit(Control(CONFIGURE))
+    assert served.log.waits_for(lambda: "1-1: detached" in "".join(served.log.lines))
+    port.submit(is_halted)
+
+    assert is_halted.answers == [bytes(2)]
 
 
 def test_two_clients_use_two_drives_at_once(

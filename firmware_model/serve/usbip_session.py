@@ -141,11 +141,17 @@ class Session:
             if setup is None:
                 self.reply(command, UrbStatus.EINVAL, 0)
                 return
-            if (setup.request_type, setup.request, setup.value) == PORT_RESET:
-                self._port.reset(selects_again=True)
-                self.reply(command, OK, 0)
-                return
-        self._urbs[command.seqnum] = urb = _Urb(self, command, data, setup)
+        with self._port.lock:
+            if not self._has_left:  # or it would reach who has the device by now
+                self._begin(_Urb(self, command, data, setup))
+
+    def _begin(self, urb: _Urb) -> None:
+        setup, command = urb.setup, urb.command
+        if setup and (setup.request_type, setup.request, setup.value) == PORT_RESET:
+            self._port.reset(selects_again=True)
+            self.reply(command, OK, 0)
+            return
+        self._urbs[command.seqnum] = urb
         if not self._port.submit(urb):
             self.reply(command, UrbStatus.ENOMEM, 0)
 
