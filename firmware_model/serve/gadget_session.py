@@ -13,9 +13,10 @@ some boards only; where it says that nobody is there, the cable was pulled, and 
 from collections.abc import Callable, Sequence
 from threading import get_ident
 from time import monotonic
-from typing import Final, Protocol
+from typing import Final
 
 from firmware_model.serve.aio import Io
+from firmware_model.serve.device_side import Board, Files
 from firmware_model.serve.function_files import PIECE_BYTES
 from firmware_model.serve.host_lengths import HostLengths
 from firmware_model.serve.port import Answer, Port, Transfer
@@ -60,45 +61,6 @@ class _Moving(Transfer):
         """Keep it."""
         self.answer = answer
         self.session.wake()
-
-
-class Board(Protocol):
-    """A device port: see `firmware_model.serve.device_ports`."""
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-
-    @property
-    def speed(self) -> Speed:
-        """The speed that it signals at."""
-
-    @property
-    def is_attached(self) -> bool:
-        """Whether a host is there, as far as the port knows."""
-
-    def connect(self) -> None:
-        """Let the host see the device."""
-
-    def disconnect(self) -> None:
-        """Leave the host."""
-
-
-class Files(Protocol):
-    """The files of a function: see `firmware_model.serve.function_files`."""
-
-    def wake(self) -> None: ...
-    def wait(self, timeout_s: float | None) -> tuple[list[tuple[int, Io]], list[Event]]: ...
-    def data_of(self, setup: SetupPacket) -> bytes: ...
-    def answer(self, data: bytes) -> None: ...
-    def stall(self, setup: SetupPacket) -> None: ...
-    def count(self, endpoint: int) -> int: ...
-    def receive(self, endpoint: int, buffer: bytearray, length: int) -> int: ...
-    def send(self, endpoint: int, packets: Sequence[bytes], *, tells: bool) -> None: ...
-    def withdraw(self) -> list[tuple[int, Io]]: ...
-    def drain(self) -> None: ...
-    def flush(self, endpoint: int) -> None: ...
-    def halt(self, endpoint: int) -> bool: ...
 
 
 class GadgetSession:
