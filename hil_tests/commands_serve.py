@@ -15,6 +15,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from host_driver.commands.options import TargetType
 from host_driver.commands.shown import printable
@@ -29,7 +30,24 @@ if TYPE_CHECKING:
 
 DEFAULT_ADDRESS: Final = "127.0.0.1"
 SPEEDS: Final = ("super", "high")
+ONLY_PORT: Final = ""  # the one that there is
 ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class DevicePortType(click.ParamType[str]):
+    """The name of a device port."""
+
+    name = "udc"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete the names of those that this machine has."""
+        from firmware_model.serve.device_ports import port_names
+
+        with suppress(OSError):
+            return [CompletionItem(each) for each in port_names() if each.startswith(incomplete)]
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +86,14 @@ class Served:
     metavar="SOCKET",
     help="By USB redirection, at a Unix socket or HOST:PORT; one drive.",
 )
+@click.option(
+    "--gadget",
+    type=DevicePortType(),
+    is_flag=False,
+    flag_value=ONLY_PORT,
+    metavar="[UDC]",
+    help="As a USB device at this machine's device port, if it has one; one drive, as root.",
+)
 @click.option("--connect", is_flag=True, help="Connect to a guest that listens at SOCKET.")
 @click.option(
     "--speed",
@@ -89,6 +115,7 @@ def serve(
     targets: tuple[str, ...],
     usbip: str | None,
     usbredir: str | None,
+    gadget: str | None,
     connect: bool,
     speed: str,
     no_uas: bool,
@@ -102,13 +129,16 @@ def serve(
     USB redirection what QEMU's usb-redir does: to a host, each drive is hardware. Whoever can reach
     the address can use the drives; only you can reach their operators, who press keys and pull
     plugs. A model: drive's is in a folder that goes with the server, if not at --operator SOCKET.
+    A gadget is hardware: what this machine's device port is plugged into has it, at its own speed.
     """
     if usbip is not None and _is_target(usbip):  # --usbip FILE.sed: the address was left out
         targets, usbip = (TargetType().convert(usbip, None, None), *targets), DEFAULT_ADDRESS
-    if not targets or (usbip is None) is (usbredir is None):
+    if gadget is not None and _is_target(gadget):
+        targets, gadget = (TargetType().convert(gadget, None, None), *targets), ONLY_PORT
+    if not targets or sum(way is not None for way in (usbip, usbredir, gadget)) != 1:
         raise click.UsageError(
             "say which drives and how: serve TARGET... --usbip [HOST:PORT], "
-            "or serve TARGET --usbredir SOCKET"
+            "or serve TARGET --usbredir SOCKET, or serve TARGET --gadget [UDC]"
         )
     if connect and usbredir is None:
         raise click.UsageError("--connect goes with --usbredir: USB/IP hosts come to us")
@@ -118,19 +148,21 @@ def serve(
     from hil_tests.guest_address import GuestAddress
 
     rate = Speed[speed.upper()]
-    # USB/IP has no streams, and without them UAS is nothing at SuperSpeed.
-    has_uas = not no_uas and (usbip is None or rate is not Speed.SUPER)
+    # USB/IP has no streams, and without them UAS is nothing at SuperSpeed; gadgets lack it.
+    has_uas = not no_uas and gadget is None and (usbip is None or rate is not Speed.SUPER)
     offer = Offer(rate, has_uas, operator)
     ended = Event()
     with ExitStack() as stack:
         stack.enter_context(_set_at_signals(ended))
         if usbip is not None:
             documents = _by_usbip(targets, usbip, allow_remote, offer, stack)
-        elif usbredir is not None and len(targets) == 1:
+        elif len(targets) > 1:
+            raise click.UsageError("a socket of USB redirection, or a device port, has one drive")
+        elif usbredir is not None:
             address = GuestAddress(usbredir, connect, allow_remote)
             documents = [_by_usbredir(targets[0], address, offer, ended, stack)]
-        else:
-            raise click.UsageError("a socket of USB redirection has one drive")
+        elif gadget is not None:
+            documents = [_by_gadget(targets[0], gadget, offer, ended, stack)]
         if as_json:
             click.echo(json.dumps({"drives": documents}))
         for document in () if as_json else documents:
@@ -177,6 +209,19 @@ def _by_usbredir(
         "socket": name,
         "attach": f"-chardev {address.chardev(stream)} -device usb-redir,chardev=sedlab",
     }
+
+
+def _by_gadget(
+    target: str, name: str, offer: Offer, ended: Event, stack: ExitStack
+) -> dict[str, Any]:
+    from firmware_model.serve.device_ports import only_port
+    from firmware_model.serve.gadget import given_to
+
+    name = name or only_port()
+    served = _served(1, target, offer, stack)
+    _let_operate(served, None, stack)
+    stack.enter_context(given_to(name, served.export.port, _tell, ended.set))
+    return {**_of_drive(served), "device_port": name}
 
 
 def _is_target(text: str) -> bool:
@@ -278,10 +323,10 @@ def _of_drive(served: Served) -> dict[str, Any]:
 
 
 def _show(document: dict[str, Any]) -> None:
-    where = document.get("url") or document["socket"]
+    where = document.get("url") or document.get("socket") or document["device_port"]
     click.echo(printable(f"{where} is {document['target']}"))
     for name in ("serial", "identity", "reset_code", "attach", "operator"):
-        if document[name] is not None:
+        if document.get(name) is not None:
             click.echo(printable(f"  {name.replace('_', ' '):<10} {document[name]}"))
 
 

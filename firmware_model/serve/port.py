@@ -22,10 +22,12 @@ from firmware_model.wire.usb import (
     Request,
     SetupPacket,
     Speed,
+    StringDescriptor,
 )
 
 WAITING_MAX: Final = 256  # transfers of one host
 WAITING_BYTES_MAX: Final = 32 << 20  # of their data
+US_ENGLISH: Final = 0x0409
 _GET_CONFIGURATION: Final = SetupPacket(0x80, Request.GET_CONFIGURATION, 0, 0, 1)
 
 Answer = bytes | int | Handshake
@@ -121,8 +123,20 @@ class Port:
             except DecodeError:
                 return None
 
-    def _descriptor(self, kind: DescriptorType, length: int) -> bytes:
-        setup = SetupPacket(DIRECTION_IN, Request.GET_DESCRIPTOR, kind << 8, 0, length)
+    def text(self, index: int) -> str:
+        """Ask the device for a string in US English; empty where nobody answers sensibly."""
+        with self.lock:
+            answer = self._descriptor(DescriptorType.STRING, 255, index, US_ENGLISH)
+            try:
+                return StringDescriptor.decode(answer).text
+            except DecodeError:
+                return ""
+
+    def _descriptor(
+        self, kind: DescriptorType, length: int, index: int = 0, language: int = 0
+    ) -> bytes:
+        value = kind << 8 | index
+        setup = SetupPacket(DIRECTION_IN, Request.GET_DESCRIPTOR, value, language, length)
         answer = self._call(lambda: self._function.control(setup))
         return answer if isinstance(answer, bytes) else b""
 
@@ -174,6 +188,25 @@ class Port:
                 self._call(lambda: self._function.control(selected))
             self._look()
             self._retry()
+
+    def attach_at(self, speed: Speed) -> None:
+        """Have the device in a port of that speed: if it was in another, it was plugged in anew."""
+        with self.lock:
+            if speed is self._speed:
+                return
+            self._speed, self._configuration = speed, 0
+            self._call(lambda: self._function.bus(BusEvent.DETACH))
+            self._attach()
+
+    def suspend(self) -> None:
+        """Let the bus fall silent."""
+        with self.lock:
+            self._call(lambda: self._function.bus(BusEvent.SUSPEND))
+
+    def resume(self) -> None:
+        """Let the bus go on."""
+        with self.lock:
+            self._call(lambda: self._function.bus(BusEvent.RESUME))
 
     # --- transfers -------------------------------------------------------------------------------
 

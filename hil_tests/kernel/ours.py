@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from hil_tests.command_line import FAST, Server, environment
 from hil_tests.kernel.machine import HOST_LOOPBACK, KernelMachine
@@ -91,7 +91,15 @@ def attached_by_vhci(machine: KernelMachine, attach: str) -> Unplug:
     return unplug
 
 
-def drive_file(machine: KernelMachine, way_in: UsbRedir | Vhci) -> Path:
+class OurWayIn(WayIn, Protocol):
+    """One that has a drive of ours."""
+
+    @property
+    def profile(self) -> str:
+        """What the drive is made as."""
+
+
+def drive_file(machine: KernelMachine, way_in: OurWayIn) -> Path:
     """Return the file of a drive that is locked by its PIN; it is made at the first time."""
     path = machine.folder / f"{way_in.name.replace(' ', '-')}.sed"
     if not path.exists():

@@ -1,0 +1,88 @@
+"""Our drive as a USB device of the machine itself, on a device port that the same kernel emulates.
+
+The server runs in the machine, as on a board; pulling the plug is ending it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from hil_tests.kernel.machine import KernelMachine
+from hil_tests.kernel.ours import DISK_BYTES, PIN, drive_file
+from hil_tests.kernel.way_in import BULK_ONLY, HIGH_SPEED, SUPER_SPEED, Unplug
+
+UDC: Final = "dummy_udc.0"
+STARTING_S: Final = 300  # Python, on a processor that is emulated
+ENDING_S: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Gadget:
+    """Linux's FunctionFS on dummy_hcd, which our server in the machine answers for."""
+
+    name: str = "gadget BOT"
+    driver: str = BULK_ONLY
+    speed_mbps: int = HIGH_SPEED
+    disk_bytes: int = DISK_BYTES
+    pin: str = PIN
+    departures: Mapping[str, str] = field(default_factory=dict)
+    profile: str = "native"
+
+    def plug(self, machine: KernelMachine) -> Unplug:
+        load_port(machine, self.speed_mbps)
+        return Serving(machine, self).end
+
+
+class Serving:
+    """A server in the machine, until it is ended."""
+
+    def __init__(self, machine: KernelMachine, way_in: Gadget) -> None:
+        self._machine = machine
+        made = drive_file(machine, way_in)
+        self.drive = PurePosixPath("/run", made.name)
+        self._said = self.drive.with_suffix(".json")
+        machine.output_of(
+            f"""set -e
+            cp --no-clobber {made} {self.drive}
+            rm -f {self._said}
+            sedlab serve {self.drive} --gadget --json >{self._said} 2>{self._said}.err &
+            echo $! >{self._said}.pid
+            until [ -s {self._said} ]; do
+                kill -0 $! || {{ cat {self._said}.err; exit 1; }}
+                sleep 0.1
+            done""",
+            timeout_s=STARTING_S,
+        )
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What it said of the drive."""
+        drives: list[dict[str, Any]] = json.loads(self._machine.output_of(f"cat {self._said}"))[
+            "drives"
+        ]
+        return drives[0]
+
+    def end(self, signal: str = "TERM") -> None:
+        """End it by a signal, and wait until it has."""
+        self._machine.output_of(
+            f"""pid=$(cat {self._said}.pid)
+            kill -{signal} $pid && while kill -0 $pid 2>/dev/null; do sleep 0.05; done""",
+            timeout_s=ENDING_S,
+        )
+
+
+def load_port(machine: KernelMachine, speed_mbps: int) -> None:
+    """Give the machine a device port of that speed."""
+    wanted = "Y" if speed_mbps == SUPER_SPEED else "N"
+    machine.output_of(
+        f"""set -e
+        modprobe -a libcomposite usb_f_fs
+        is_super=/sys/module/dummy_hcd/parameters/is_super_speed
+        [ "$(cat $is_super 2>/dev/null)" = {wanted} ] && exit
+        modprobe -r dummy_hcd || true
+        modprobe dummy_hcd is_super_speed={wanted}"""
+    )

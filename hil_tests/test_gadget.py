@@ -1,0 +1,300 @@
+"""A gadget on a device port in memory: what a host may do with it, and what the drive hears."""
+
+from contextlib import ExitStack
+
+import pytest
+import usb.core
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firmware_model.emulated_drive import EmulatedDrive
+from firmware_model.firmware.bulk_only_rules import BulkOnlyRules
+from firmware_model.serve.gadget_session import AWAY_S
+from firmware_model.usb.descriptors import ENDPOINT_IN, ENDPOINT_OUT
+from firmware_model.wire.bot import Case, Cbw, Csw
+from firmware_model.wire.function import BusEvent, Handshake
+from firmware_model.wire.setup import SetupPacket, Speed
+from hil_tests.actions import BOT_ORDERS, BOT_TROUBLES
+from hil_tests.bot import cases, recovery
+from hil_tests.bot.cases import CASES
+from hil_tests.bot.link import RawLink
+from hil_tests.bot.medium import Medium
+from hil_tests.emulated_port import EmulatedPort
+from hil_tests.ram_disk import INQUIRY, INQUIRY_DATA, TEST_UNIT_READY, RamDrive, read10, write10
+from hil_tests.targets import ModelName, powered
+from host_driver.backends.in_process import InProcess
+
+SPEEDS = (Speed.FULL, Speed.HIGH, Speed.SUPER)
+CONFIGURE = SetupPacket(0, 9, 1, 0, 0)
+DECONFIGURE = SetupPacket(0, 9, 0, 0, 0)
+RESET = SetupPacket(0x21, 0xFF, 0, 0, 0)
+CLEAR_IN = SetupPacket(0x02, 1, 0, ENDPOINT_IN, 0)
+CLEAR_OUT = SetupPacket(0x02, 1, 0, ENDPOINT_OUT, 0)
+BLOCKS = 3000
+
+
+class Plugged:
+    """A drive at a port whose host has configured it."""
+
+    def __init__(self, drive: RamDrive | None = None, speed: Speed = Speed.HIGH) -> None:
+        self.drive = drive or RamDrive(block_count=BLOCKS)
+        self.host = EmulatedPort(self.drive, speed)
+        assert self.host.control(CONFIGURE) == 0
+        self.host.run()
+        self.drive.heard.clear()
+
+    def command(self, cdb: bytes, data: bytes = b"", length: int = 0) -> bytes:
+        """Run a command that must pass; return its data."""
+        cbw = Cbw(7, length or len(data), length > 0, 0, cdb).encode()
+        assert self.host.transfer_out(ENDPOINT_OUT, cbw) == len(cbw)
+        came: bytes | Handshake = b""
+        if data:
+            assert self.host.transfer_out(ENDPOINT_OUT, data) == len(data)
+        elif length:
+            came = self.host.transfer_in(ENDPOINT_IN, length)
+        status = self.host.transfer_in(ENDPOINT_IN, 13)
+        assert isinstance(status, bytes) and isinstance(came, bytes)
+        assert Csw.decode(status) == Csw(7, 0, Csw.decode(status).status)
+        return came
+
+    def recover(self) -> None:
+        """Reset Recovery."""
+        for setup in (RESET, CLEAR_IN, CLEAR_OUT):
+            assert self.host.control(setup) == 0
+
+    @property
+    def heard(self) -> list[BusEvent]:
+        """What the drive has heard of the bus."""
+        return [event for event, _ in self.drive.heard[::2]]  # each is told twice
+
+
+def link_of(target: str, stack: ExitStack, speed: Speed) -> RawLink:
+    drive = powered(ModelName.parse(target), stack)
+    host = EmulatedPort(drive, speed)
+    device = usb.core.find(backend=InProcess([host], speed=speed))
+    device.set_configuration()
+    return RawLink(device)
+
+
+# --- Bulk-Only ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+def test_every_case_ends_to_the_letter(speed: Speed) -> None:
+    with ExitStack() as stack:
+        link = link_of("plain", stack, speed)
+        medium = Medium.of(link)
+        seen = [cases.run(link, case, medium) for case in CASES]
+
+    assert medium is not None
+    assert [(each.case.name, each.faults) for each in seen] == [(case.name, []) for case in CASES]
+
+
+@pytest.mark.parametrize("trouble", BOT_TROUBLES)
+def test_host_recovers_in_every_order(trouble: str) -> None:
+    with ExitStack() as stack:
+        link = link_of("plain", stack, Speed.HIGH)
+        medium = Medium.of(link)
+        seen = [recovery.recover(link, trouble, order, medium) for order in BOT_ORDERS]
+
+    assert [(each.order, each.faults, each.unreached) for each in seen] == [
+        (order, [], None) for order in BOT_ORDERS
+    ]
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+@pytest.mark.parametrize("count", [1, 2, 127, 128, 2049])
+def test_blocks_are_read_as_written(speed: Speed, count: int) -> None:
+    plugged = Plugged(speed=speed)
+    data = bytes(range(256)) * 2 * count
+    plugged.command(write10(5, count), data)
+
+    assert plugged.command(read10(5, count), length=len(data)) == data
+
+
+class NeverHalts(BulkOnlyRules):
+    """A drive that ends its data early without a halt, as Bulk-Only allows."""
+
+    def halts(self, case: Case) -> bool:
+        return False
+
+
+def test_data_that_ends_early_with_a_whole_packet_ends_with_an_empty_one() -> None:
+    """Or the host would take the status for more of it."""
+    plugged = Plugged(RamDrive(block_count=BLOCKS, rules=NeverHalts()))
+    cbw = Cbw(7, 1024, True, 0, read10(0, 1)).encode()
+    plugged.host.transfer_out(ENDPOINT_OUT, cbw)
+    data = plugged.host.transfer_in(ENDPOINT_IN, 1024)
+    status = plugged.host.transfer_in(ENDPOINT_IN, 13)
+
+    assert data == bytes(512)
+    assert isinstance(status, bytes) and Csw.decode(status).residue == 512
+
+
+@pytest.mark.parametrize("order", [(RESET,), (RESET, CLEAR_IN, CLEAR_OUT)])
+def test_reset_takes_back_the_status_that_waits(order: tuple[SetupPacket, ...]) -> None:
+    plugged = Plugged()
+    plugged.host.transfer_out(ENDPOINT_OUT, Cbw(1, 0, False, 0, TEST_UNIT_READY).encode())
+    for setup in order:
+        plugged.host.control(setup)
+
+    assert plugged.command(INQUIRY, length=36) == INQUIRY_DATA
+
+
+def test_max_lun_is_told() -> None:
+    assert Plugged().host.control(SetupPacket(0xA1, 0xFE, 0, 0, 1)) == b"\0"
+
+
+def test_other_requests_stall() -> None:
+    host = Plugged().host
+
+    assert host.control(SetupPacket(0xA1, 0xFD, 0, 0, 1)) is Handshake.STALL
+    assert host.control(SetupPacket(0x21, 0xFD, 0, 0, 0)) is Handshake.STALL
+
+
+# --- what the drive hears ------------------------------------------------------------------------
+
+
+def test_reset_of_the_bus_is_a_reset() -> None:
+    plugged = Plugged()
+    plugged.host.bus(BusEvent.RESET)
+
+    assert plugged.heard == [BusEvent.RESET]
+
+
+def test_pulled_cable_is_a_detachment() -> None:
+    plugged = Plugged()
+    plugged.host.bus(BusEvent.DETACH)
+
+    assert plugged.heard == [BusEvent.DETACH, BusEvent.ATTACH]
+
+
+def test_silence_is_heard_and_its_end() -> None:
+    plugged = Plugged()
+    plugged.host.bus(BusEvent.SUSPEND)
+    plugged.host.bus(BusEvent.RESUME)
+
+    assert plugged.heard == [BusEvent.SUSPEND, BusEvent.RESUME]
+
+
+def test_silence_that_the_kernel_told_too_late_is_heard() -> None:
+    """It drops a SUSPEND that nobody has read when RESUME comes: the drive must lock."""
+    plugged = Plugged()
+    plugged.host.bus(BusEvent.RESUME)
+
+    assert plugged.heard == [BusEvent.SUSPEND, BusEvent.RESUME]
+
+
+def test_configuration_anew_counts_as_a_reset() -> None:
+    """The kernel drops the DISABLE before it; to be locked once too often is the safe side."""
+    plugged = Plugged()
+    plugged.host.control(CONFIGURE)
+    plugged.host.run()
+
+    assert plugged.heard == [BusEvent.RESET]
+    assert plugged.command(INQUIRY, length=36) == INQUIRY_DATA
+
+
+def test_nothing_read_before_a_reset_is_there_after_it() -> None:
+    plugged = Plugged()
+    plugged.host.transfer_out(ENDPOINT_OUT, Cbw(1, 512, True, 0, read10(0, 1)).encode())
+    plugged.host.bus(BusEvent.RESET)
+    plugged.host.control(CONFIGURE)
+
+    assert plugged.host.transfer_in(ENDPOINT_IN, 512) is Handshake.NAK
+
+
+# --- the drive comes and goes -------------------------------------------------------------------
+
+
+def drive_at_a_port(stack: ExitStack) -> tuple[EmulatedDrive, EmulatedPort]:
+    drive = powered(ModelName.parse("plain"), stack)
+    host = EmulatedPort(drive)
+    host.control(CONFIGURE)
+    host.run()
+    return drive, host
+
+
+def test_drive_that_its_operator_unplugs_is_gone_and_comes_back() -> None:
+    with ExitStack() as stack:
+        drive, host = drive_at_a_port(stack)
+        drive.unplug()
+        away = host.control(CONFIGURE)
+        drive.plug()
+        host.now_s += AWAY_S
+        host.run()
+        host.run()
+
+        assert away is Handshake.DETACHED
+        assert host.control(CONFIGURE) == 0
+
+
+def test_drive_that_is_back_at_once_stays_away_long_enough_to_be_missed() -> None:
+    with ExitStack() as stack:
+        drive, host = drive_at_a_port(stack)
+        drive.unplug()
+        drive.plug()
+        host.run()
+        soon = host.control(CONFIGURE)
+        host.now_s += AWAY_S
+        host.run()
+
+        assert soon is Handshake.DETACHED
+        assert host.control(CONFIGURE) == 0
+
+
+def test_drive_that_loses_power_is_gone() -> None:
+    with ExitStack() as stack:
+        drive, host = drive_at_a_port(stack)
+        drive.power_off()
+        host.now_s += AWAY_S
+        host.run()
+
+        assert host.control(CONFIGURE) is Handshake.DETACHED
+
+
+# --- hosts that do anything ----------------------------------------------------------------------
+
+wrappers = st.builds(
+    lambda length, is_in, cdb: Cbw(3, length, is_in, 0, cdb).encode(),
+    st.integers(0, 3000),
+    st.booleans(),
+    st.sampled_from([TEST_UNIT_READY, INQUIRY, read10(0, 2), write10(1, 2), b"\x1f" * 6]),
+)
+setups = st.builds(
+    SetupPacket,
+    st.sampled_from([0x00, 0x01, 0x02, 0x21, 0x80, 0x81, 0x82, 0xA1, 0xC0]),
+    st.integers(0, 255) | st.sampled_from([0, 1, 3, 9, 0xFE, 0xFF]),
+    st.integers(0, 2),
+    st.sampled_from([0, 1, 2, 0x81]),
+    st.integers(0, 4),
+)
+acts = st.one_of(
+    st.tuples(st.just("out"), wrappers | st.binary(max_size=1100)),
+    st.tuples(st.just("in"), st.integers(0, 1100)),
+    st.tuples(st.just("control"), setups),
+    st.tuples(st.just("bus"), st.sampled_from(list(BusEvent))),
+)
+
+
+@given(st.lists(acts, max_size=25))
+def test_host_that_does_anything_can_use_the_drive_afterwards(
+    acts: list[tuple[str, bytes | int | SetupPacket | BusEvent]],
+) -> None:
+    plugged = Plugged()
+    host = plugged.host
+    for _, what in acts:
+        match what:
+            case BusEvent():
+                host.bus(what)
+            case bytes():
+                host.transfer_out(ENDPOINT_OUT, what)
+            case int():
+                host.transfer_in(ENDPOINT_IN, what)
+            case SetupPacket():
+                host.control(what, bytes(0 if what.is_in else what.length))
+    host.bus(BusEvent.ATTACH)
+    assert host.control(CONFIGURE) == 0
+    plugged.recover()
+
+    assert plugged.command(INQUIRY, length=36) == INQUIRY_DATA
