@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
+import socket
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import usb.core
@@ -13,8 +18,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from firmware_model.emulated_drive import EmulatedDrive
 from hil_tests.soak.account import BLOCK_BYTES, Account, Fault, Kind, block, content
-from hil_tests.soak.run import complaints, growth
+from hil_tests.soak.block_device import TRANSFER_BLOCKS_MAX, Gone, Transfers
+from hil_tests.soak.run import Failed, Reports, complaints, growth
 from hil_tests.soak.served_drive import Usage
+from hil_tests.soak.worker import Order, Writer
 from hil_tests.targets import ModelName, powered
 from host_driver.backends.in_process import InProcess
 from host_driver.bulk_only import BulkOnlyTransport
@@ -22,6 +29,7 @@ from host_driver.scsi import ScsiDisk
 
 SEED = 7
 FIRST, COUNT = 100, 8
+ORDER = Order("0123456789AB", "", "", SEED, threads=1, blocks=COUNT)
 USAGE = Usage(resident_kib=60_000, anonymous_kib=40_000, files=10, threads=4)
 
 
@@ -208,6 +216,69 @@ def test_drive_that_answers_too_early_has_lost_the_last_write() -> None:
 
     assert [fault.kind for fault in faults] == [Kind.LOST] * COUNT
     assert not faults_after_a_power_cut("plain")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[int]:
+    """A file that stands for a disk, open."""
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(TRANSFER_BLOCKS_MAX * BLOCK_BYTES))
+    fd = os.open(path, os.O_RDWR)
+    yield fd
+    os.close(fd)
+
+
+def worked(file: int, tally: Counter[str]) -> Writer:
+    """Return a writer that has made a hundred transfers."""
+    account = Account(SEED, 0, TRANSFER_BLOCKS_MAX)
+    writer = Writer(account, random.Random(SEED), tally)
+    going_on = iter([True] * 100 + [False])
+    writer.work(Transfers(file), lambda: next(going_on))
+    return writer
+
+
+def test_writer_finds_what_it_wrote(file: int) -> None:
+    tally = Counter[str]()
+    writer = worked(file, tally)
+    writer.verify(Transfers(file), is_whole=True)
+
+    assert tally["written"] and tally["read"]
+    assert not tally[Kind.LOST] and not tally[Kind.OTHER]
+
+
+def test_writer_tells_what_is_gone(file: int) -> None:
+    tally = Counter[str]()
+    writer = worked(file, tally)
+    os.pwrite(file, bytes(2 * BLOCK_BYTES), 0)
+    writer.verify(Transfers(file), is_whole=True)
+
+    assert tally[Kind.LOST] == 2
+    assert writer.faults[0].startswith("lost: LBA 0 must hold write")
+
+
+def test_transfer_that_fails_is_the_end_of_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(BLOCK_BYTES))
+    fd = os.open(path, os.O_RDONLY)
+    transfers = Transfers(fd)
+    with pytest.raises(Gone, match="write of LBA 0: Bad file descriptor"):
+        transfers.write(0, bytes(BLOCK_BYTES))
+    with pytest.raises(Gone, match="read of LBA 1: only a part was read"):
+        transfers.read(1, 1)
+    os.close(fd)
+
+
+def test_worker_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("Traceback\nKeyError: 3\n")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        reports = Reports(listener, log)
+        with socket.create_connection(listener.getsockname()) as worker:
+            reports.begin(ORDER)
+            worker.sendall(b'{"state": "working", "plugs": 1, "losses": 0, "why": ""}\n{"st')
+            reports.wait("not open", lambda told: told["plugs"] == 1)
+        with pytest.raises(Failed, match="not open: the worker has ended: KeyError: 3"):
+            reports.wait("not open", lambda told: told["plugs"] == 2)
 
 
 def test_usage_of_this_process_is_read() -> None:

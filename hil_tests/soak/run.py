@@ -12,8 +12,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from hil_tests.command_line import ROOT
@@ -88,8 +89,9 @@ class Outcome:
 class Reports:
     """What a worker in the machine tells of itself."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, log: Path) -> None:
         self._listener = listener
+        self._log = log
         self._line: socket.socket | None = None
         self._changed = threading.Condition()
         self._last: dict[str, Any] = {"state": State.LOOKING, "why": "", "plugs": 0, "losses": 0}
@@ -118,15 +120,19 @@ class Reports:
             self._changed.wait_for(lambda: has_come(self._last) or self._has_left, PATIENCE_S)
             if not has_come(self._last):
                 state, why = self._last["state"], self._last["why"] or "no error"
-                how = "has ended" if self._has_left else f"is {state} after {PATIENCE_S} s"
-                raise Failed(f"{what}: the worker {how}; {why}")
+                how = f"is {state} after {PATIENCE_S} s; {why}"
+                if self._has_left:
+                    said = self._log.read_text(errors="replace").splitlines() or [why]
+                    how = f"has ended: {said[-1]}"
+                raise Failed(f"{what}: the worker {how}")
 
     def _receive(self) -> None:
         assert self._line is not None
-        for line in self._line.makefile("rb"):
-            with self._changed:
-                self._last = json.loads(line)
-                self._changed.notify_all()
+        with suppress(OSError, ValueError):  # its last line may be half a one
+            for line in self._line.makefile("rb"):
+                with self._changed:
+                    self._last = json.loads(line)
+                    self._changed.notify_all()
         with self._changed:
             self._has_left = True
             self._changed.notify_all()
@@ -158,6 +164,7 @@ class Soaked:
             self._reports.wait("not verified", lambda told: told["state"] == State.DONE)
         except (Failed, *FAULTS) as failed:
             self.outcome.errors.append(f"{type(failed).__name__}: {failed}")
+            self.outcome.errors += [f"its server said: {line}" for line in self.drive.said]
 
     def report(self) -> DriveOutcome:
         """Return what has become of it so far."""
@@ -198,13 +205,13 @@ class Run:
     def outcome(self) -> Outcome:
         """Boot, soak, verify; raise NoImage or MachineFault where there is no machine."""
         self._show("booting", 0, 1)
-        with KernelMachine.boot() as machine, ExitStack() as stack:
+        with KernelMachine.boot() as machine:
             lock = threading.Lock()
             both: list[Soaked] = []
             ways_in: tuple[UsbRedir | Vhci, ...] = (NATIVE, KEYPAD)
             for number, way_in in enumerate(ways_in):
                 drive = ServedDrive(machine, lock, way_in, self._defect if number else "")
-                reports = _hired(machine, stack, self._order(machine, drive, number))
+                reports = _hired(machine, self._order(machine, drive, number))
                 chance = random.Random(f"{self._seed}:{number}")
                 both.append(Soaked(drive, reports, chance))
             self._soak(both)
@@ -241,7 +248,7 @@ class Run:
             soaked.outcome.errors += growth(soaked.outcome.before, soaked.outcome.after)
 
 
-def _hired(machine: KernelMachine, stack: ExitStack, order: Order) -> Reports:
+def _hired(machine: KernelMachine, order: Order) -> Reports:
     """Start a worker in the machine."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(PATIENCE_S)
@@ -249,7 +256,7 @@ def _hired(machine: KernelMachine, stack: ExitStack, order: Order) -> Reports:
         worker = f"{sys.executable} -m hil_tests.soak.worker {HOST_LOOPBACK} {port}"
         log = machine.folder / f"worker-{port}.log"
         machine.output_of(f"cd {shlex.quote(str(ROOT))} && nohup {worker} >{log} 2>&1 &")
-        reports = Reports(listener)
+        reports = Reports(listener, log)
         reports.begin(order)
     return reports
 

@@ -127,9 +127,10 @@ class ServedDrive:
             self._press("SET", KEYS, "UNLOCK", KEYS, "UNLOCK")
 
     @property
-    def usage(self) -> Usage:
-        """What its server has."""
-        return Usage.of(self._server.process.pid)
+    def usage(self) -> Usage | None:
+        """What its server has; None if it has ended."""
+        process = self._server.process
+        return Usage.of(process.pid) if process.poll() is None else None
 
     @property
     def pulls(self) -> dict[str, Callable[[random.Random], None]]:

@@ -29,7 +29,7 @@ from hil_tests.soak.block_device import TRANSFER_BLOCKS_MAX, Gone, Transfers, op
 from host_driver.linux_disks import LinuxDisk
 
 LENGTHS: Final = (1, 8, 8, 32, 128, 256)  # blocks of a transfer
-RECENT: Final = 8  # writes of each thread that are looked at after every plug
+RECENT: Final = 4  # writes of each thread that are looked at after every plug
 PLUGS_BETWEEN_WHOLE: Final = 10  # after so many, all is looked at
 FAULTS_MAX: Final = 20  # that are told; the rest is counted
 LOOKING_S: Final = 0.05
