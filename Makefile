@@ -5,7 +5,7 @@ TPM_STAMP := $(VENV)/.installed-tpm
 PYTHON ?= python3
 REPORT ?= sedlab-report
 
-.PHONY: help setup check test test-tpm test-kernel test-wheel evaluate power-sweep faults bench fuzz vectors matrix matrix-served hooks clean
+.PHONY: help setup check test test-tpm test-kernel test-wheel soak evaluate power-sweep faults bench fuzz vectors matrix matrix-served hooks clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -50,6 +50,10 @@ $(TPM_STAMP): $(STAMP)
 test-kernel: $(STAMP) ## a real Linux kernel, in a virtual machine without KVM, judges each way in
 	$(BIN)/python -m hil_tests.kernel.packages
 	$(BIN)/pytest -q --kernel -n 2 --dist loadgroup hil_tests/kernel
+
+soak: $(STAMP) ## half an hour at full load in the kernel lab, while plugs are pulled
+	$(BIN)/python -m hil_tests.kernel.packages
+	$(BIN)/python -m hil_tests.soak
 
 test-wheel: $(STAMP) ## install the wheel into an empty environment and evaluate there
 	rm -rf $(VENV)/wheel

@@ -1,0 +1,188 @@
+"""A drive that is served to the machine, and all hands that can pull its plug."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Final, Protocol
+
+from hil_tests.command_line import Server
+from hil_tests.kernel.machine import KernelMachine
+from hil_tests.kernel.ours import UsbRedir, Vhci, attached_by_vhci, drive_file
+from hil_tests.kernel.way_in import BULK_ONLY, Unplug
+from host_driver.operator_socket import OperatorSocket
+
+STEPS_MAX: Final = 400  # durable steps until power is cut; a few writes
+SAID_LINES: Final = 10
+KEYS: Final = "1357924"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process has."""
+
+    resident_kib: int
+    anonymous_kib: int  # of it, what is no file: there a leak shows
+    files: int
+    threads: int
+
+    @classmethod
+    def of(cls, pid: int, root: Path = Path("/proc")) -> Usage:
+        """Return it as Linux tells it (proc(5))."""
+        status = dict(re.findall(r"(\w+):\s+(\d+)", (root / str(pid) / "status").read_text()))
+        return cls(
+            int(status["VmRSS"]),
+            int(status["RssAnon"]),
+            len(tuple((root / str(pid) / "fd").iterdir())),
+            int(status["Threads"]),
+        )
+
+
+class Cable(Protocol):
+    """What is between a server and the machine."""
+
+    def plug(self) -> None:
+        """Have the machine take what the server has."""
+
+    def pull(self) -> None:
+        """Take it out at the machine's end."""
+
+    def after_operator(self) -> None:
+        """Do what must be done at the machine's end when the drive comes back at the other."""
+
+
+class RedirCable:
+    """QEMU's usb-redir: it stays when the drive goes, and has it again when it comes back."""
+
+    def __init__(self, machine: KernelMachine, socket: Path) -> None:
+        self._machine = machine
+        self._socket = socket
+        self._unplug: Unplug | None = None
+
+    def plug(self) -> None:
+        self._unplug = self._machine.plug_usbredir(self._socket)
+
+    def pull(self) -> None:
+        assert self._unplug is not None
+        self._unplug()
+
+    def after_operator(self) -> None:
+        pass
+
+
+class VhciCable:
+    """Linux's vhci_hcd: when the drive goes, its port is free, and it must be attached again."""
+
+    def __init__(self, machine: KernelMachine, attach: str) -> None:
+        self._machine = machine
+        self._attach = attach
+        self._unplug: Unplug | None = None
+
+    def plug(self) -> None:
+        # usbip's note of a port outlives an unplugging at the drive's end.
+        self._machine.output_of("rm -rf /run/vhci_hcd")
+        self._unplug = attached_by_vhci(self._machine, self._attach)
+
+    def pull(self) -> None:
+        assert self._unplug is not None
+        self._unplug()
+
+    def after_operator(self) -> None:
+        self.plug()
+
+
+class ServedDrive:
+    """One of them. The machine takes one command at a time, so `machine_lock` is all drives'."""
+
+    def __init__(
+        self, machine: KernelMachine, machine_lock: Lock, way_in: UsbRedir | Vhci, defect: str = ""
+    ) -> None:
+        """Serve it; with a defect, if one is named."""
+        self.way_in = way_in
+        self._lock = machine_lock
+        self._file = drive_file(machine, way_in)
+        target = f"model:{self._file.name}+{defect}" if defect else self._file.name
+        socket = self._file.with_suffix(".redir")
+        is_redir = isinstance(way_in, UsbRedir)
+        how = ("--usbredir", str(socket)) if is_redir else ("--usbip", "127.0.0.1:0")
+        transports = ("--no-uas",) if way_in.driver == BULK_ONLY else ()
+        self.said: deque[str] = deque(maxlen=SAID_LINES)
+        self._server = Server(machine.folder, target, *how, *transports, "--json")
+        machine.ends_with_it.callback(self._end)
+        # It tells of each host that comes and goes: unread, that would block it one day.
+        self._listener = Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        document = self._server.drives()[0]
+        self.serial = str(document["serial"])
+        self._cable: Cable = (
+            RedirCable(machine, socket) if is_redir else VhciCable(machine, document["attach"])
+        )
+        if not way_in.pin:
+            self._press("SET", KEYS, "UNLOCK", KEYS, "UNLOCK")
+
+    @property
+    def usage(self) -> Usage | None:
+        """What its server has; None if it has ended."""
+        process = self._server.process
+        return Usage.of(process.pid) if process.poll() is None else None
+
+    @property
+    def pulls(self) -> dict[str, Callable[[random.Random], None]]:
+        """The ways to pull the plug."""
+        return {
+            "pulled at the host": self._pull_at_host,
+            "unplugged": lambda chance: self._operate(OperatorSocket.unplug),
+            "power cut": lambda chance: self._operate(OperatorSocket.power_off),
+            "power cut at a step": self._cut_at_step,
+        }
+
+    def plug(self) -> None:
+        """Put it in for the first time."""
+        with self._lock:
+            self._cable.plug()
+
+    def replug(self, was_pulled: str) -> None:
+        """Put it in again."""
+        if was_pulled == "pulled at the host":
+            self.plug()
+            return
+        self._operate(OperatorSocket.power_on)
+        self._operate(OperatorSocket.plug)
+        with self._lock:
+            self._cable.after_operator()
+
+    def unlock(self) -> None:
+        """Press its keys, if it has any."""
+        if not self.way_in.pin:
+            self._press(KEYS, "UNLOCK")
+
+    def _listen(self) -> None:
+        assert self._server.process.stderr is not None
+        for line in self._server.process.stderr:
+            self.said.append(line.rstrip())
+
+    def _end(self) -> None:
+        self._server.process.terminate()
+        self._listener.join()
+        self._server.process.communicate()
+
+    def _pull_at_host(self, chance: random.Random) -> None:
+        with self._lock:
+            self._cable.pull()
+
+    def _cut_at_step(self, chance: random.Random) -> None:
+        step, torn = chance.randrange(1, STEPS_MAX), chance.choice((None, "half", "weak"))
+        self._operate(lambda operator: operator.cut_at(step, torn))
+
+    def _press(self, *keys: str) -> None:
+        self._operate(lambda operator: operator.press(" ".join(keys)))
+
+    def _operate(self, act: Callable[[OperatorSocket], None]) -> None:
+        with closing(OperatorSocket(str(self._file))) as operator:
+            act(operator)
