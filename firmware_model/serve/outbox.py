@@ -25,7 +25,8 @@ class Outbox:
     def put(self, *parts: Bytes) -> None:
         """Have a message leave, its parts one behind the other."""
         self._messages.append(parts)
-        if get_ident() != self._thread:
+        # Whoever is sending looks for more when it has done.
+        if get_ident() != self._thread and not self._sending.locked():
             Thread(target=self._flush_late, daemon=True).start()
 
     def flush(self) -> None:
@@ -36,5 +37,8 @@ class Outbox:
                     send(self._stream, *self._messages.popleft())
 
     def _flush_late(self) -> None:
-        with suppress(OSError):  # whoever reads from the client finds out too
+        try:
             self.flush()
+        except OSError:  # it may have ended within a message: whoever reads finds out too
+            with suppress(OSError):
+                self._stream.shutdown(socket.SHUT_RDWR)
