@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from firmware_model.serve.usbip import listen
-from firmware_model.wire.local_socket import connect_to, listen_at
+from firmware_model.wire.local_socket import CONNECTING_S, connect_to, listen_at
 from host_driver.errors import NotFound
 from host_driver.usbip_link import split_address
-
-CONNECTING_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +37,7 @@ class GuestAddress:
             return listen(host, port, allow_remote=self.allow_remote)
         if not hasattr(socket, "AF_UNIX"):
             raise ValueError("here are no sockets in the file system: give HOST:PORT")
-        path = Path(self.text)
-        with suppress(FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
-            connect_to(path, CONNECTING_S).close()
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), self.text)
-        return listen_at(path)
+        return listen_at(Path(self.text))
 
     def _connected(self) -> socket.socket:
         try:

@@ -277,6 +277,17 @@ def test_socket_that_a_killed_process_left_is_replaced(keypad: EmulatedDrive, pa
         assert operator_socket.OperatorSocket(str(path.with_name("drive.sed"))).leds()
 
 
+def test_socket_that_somebody_listens_at_is_left_to_him(
+    operator: operator_socket.OperatorSocket, path: Path
+) -> None:
+    with pytest.raises(OSError, match="in use"):
+        served(drive("native"), path)
+    with closing(operator_socket.OperatorSocket(str(path))) as again:
+        again.press("0")  # of a drive that has keys
+
+    assert operator.leds()
+
+
 def test_file_in_the_place_of_the_socket_is_spared(keypad: EmulatedDrive, path: Path) -> None:
     path.write_text("mine")
     with pytest.raises(FileExistsError, match="in the way"):

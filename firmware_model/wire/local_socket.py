@@ -6,10 +6,11 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+CONNECTING_S: Final = 10
 PATH_BYTES_MAX: Final = 100  # a little less than any system allows; Linux has a way around
 
 
@@ -29,12 +30,15 @@ def _address(path: Path) -> Iterator[str]:
 def listen_at(path: Path) -> socket.socket:
     """Return a listening socket there, in place of one that a killed process left.
 
-    The caller makes sure that nobody else listens there. Raises OSError.
+    Raises OSError, also where somebody listens there.
     """
     if path.exists():
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise FileExistsError(errno.EEXIST, "is in the way of a socket", str(path))
-        path.unlink()
+        with suppress(FileNotFoundError, ConnectionRefusedError):
+            connect_to(path, CONNECTING_S).close()
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), str(path))
+        path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
     try:
