@@ -38,6 +38,7 @@ DEPTHS: Final = tuple(EXAMPLES)
 SEARCHES_MAX: Final = 6  # times the machine goes on after a property broke
 HANDS: Final = {Capability.OPERATE, Capability.CUT_POWER, Capability.MOVE_CLOCK}
 FINDINGS_MAX: Final = 3  # of one property: the shortest
+_TOO_MUCH: Final = "take more than the bench can do"
 
 
 @dataclass
@@ -211,6 +212,7 @@ def _verdict(
 ) -> Verdict:
     reason = property_.reason_not_to_run(target.facts) or ""
     expected = target.profile.expected_failures.get(property_.id)
+    left_out = property_.left_out(target.facts)
     outcome = Outcome.PASSED
     if reason:
         outcome = Outcome.NOT_EXERCISED
@@ -220,11 +222,13 @@ def _verdict(
     elif tally.spoiled[property_.id] == tally.runs[property_.id]:
         outcome = Outcome.NOT_EXERCISED
         reason = "the drive broke down in every run that was to show it"
+    elif left_out >= tally.runs[property_.id]:
+        outcome = Outcome.NOT_EXERCISED
+        reason = f"nothing found, but half of its runs or more {_TOO_MUCH}: {left_out}"
     elif expected is not None:
         reason = "its profile expects it to fail"
-    else:
-        count = property_.left_out(target.facts)
-        reason = f"runs left out, which take more than the bench can do: {count}" if count else ""
+    elif left_out:
+        reason = f"some runs {_TOO_MUCH}: {left_out}"
     return Verdict(
         property_id=property_.id,
         sentence=property_.sentence,

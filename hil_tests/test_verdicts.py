@@ -1,9 +1,12 @@
 """Verdicts are honest: a drive that lets nobody look has not passed, whatever stopped the look."""
 
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 
+from firmware_model.defects import DEFECTS
 from hil_tests.actions import parse_steps
 from hil_tests.content import Content
 from hil_tests.evaluate import evaluate, replay
@@ -11,6 +14,8 @@ from hil_tests.power import CutScenario, sweep
 from hil_tests.properties.base import LOST, STORED
 from hil_tests.report.values import Outcome
 from hil_tests.runs import Target, UnsteadyDrive
+from hil_tests.steps import Facts
+from hil_tests.wire_target import REACHED
 
 CONTENT = Content("a few blocks", bytes((i * i + 7 * i + i // 251) & 0xFF for i in range(64 << 9)))
 
@@ -190,3 +195,23 @@ def test_disagreement_that_a_drive_hides_from_its_host_is_found(tmp_path: Path) 
 
         assert found is not None
         assert "status 00, not 02" in found.said
+
+
+class OutOfReach(Target):
+    """A target whose bench has the bus, and nothing else."""
+
+    @cached_property
+    def facts(self) -> Facts:
+        return replace(Target(self.url, self.content).facts, capabilities=REACHED)
+
+
+def test_property_half_of_whose_runs_are_out_of_reach_has_not_passed() -> None:
+    defects = ("pin-change-not-atomic", "erase-put-off")  # shown by power cuts alone
+    target = OutOfReach(f"model:native+{'+'.join(defects)}", CONTENT)
+    judged = evaluate(target, depth="survey", date="2026-11-24")
+    found = {each.property_id: each for each in judged.verdicts}
+    killers = [found[DEFECTS[each].killed_by] for each in defects]
+
+    assert [each.outcome for each in killers] == [Outcome.NOT_EXERCISED] * 2
+    assert all("more than the bench can do" in each.reason for each in killers)
+    assert found["limit-holds"].outcome is Outcome.PASSED
