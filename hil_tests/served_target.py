@@ -12,6 +12,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Final
 
+import usb.core
+
 from firmware_model import profiles
 from hil_tests.actions import Action
 from hil_tests.bench.bench import Bench
@@ -21,6 +23,7 @@ from hil_tests.runs import SEED, TEST_KDF_ITERATIONS, Target
 from hil_tests.served_unit import Rack, ServedUnit
 from hil_tests.steps import Capability, Facts
 from hil_tests.wire_target import WireTarget
+from host_driver.backends.serial_number import serial_of
 from host_driver.errors import NotFound
 from host_driver.operator_socket import OperatorSocket
 from host_driver.usbip_link import UsbIpName
@@ -103,7 +106,16 @@ class ServedTarget(Target):
 
     @cached_property
     def _factory_new_unit(self) -> tuple[ServedUnit, str | None]:
-        return self.rack.new(SEED.decode(), "+".join(self._settings), TEST_KDF_ITERATIONS)
+        made = self.rack.new(SEED.decode(), "+".join(self._settings), TEST_KDF_ITERATIONS)
+        self._meet(made[0].fork())
+        return made
+
+    def _meet(self, unit: ServedUnit) -> None:
+        """Raise NotFound where a unit does not come to the server that the URL names."""
+        unit.power_on()
+        device = usb.core.find(backend=unit.backend())
+        if device is None or serial_of(device) != unit.serial:
+            raise NotFound(f"the operator at {self.rack.socket} is not that of {self._base}")
 
     def changed(self, settings: Sequence[str]) -> Target:
         """Return the same target with keys of its profile changed, each given as `KEY=VALUE`."""

@@ -7,7 +7,6 @@ import socket
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -17,8 +16,9 @@ from firmware_model.wire.usbip import ExportedDevice
 from firmware_model.wire.usbip_urb import NO_SETUP, RetSubmit
 from hil_tests.bench.unit import RemoteUnit
 from hil_tests.opened_firmware import Stretching
+from hil_tests.runs import UnsteadyDrive
 from host_driver.backends.usbip import LinkPort, UsbIp
-from host_driver.errors import NotFound
+from host_driver.errors import DriveInUse, NotFound
 from host_driver.operator_socket import OperatorSocket
 from host_driver.operator_socket import Unit as Made
 from host_driver.usbip_link import UsbIpLink, UsbIpName, import_device
@@ -70,12 +70,12 @@ class ServedUnit(RemoteUnit):
         self.serial = made.serial
         self._rack = rack
         self._hands = rack.operator.beside(made.number)
-        self._name = UsbIpName(rack.name.host, rack.name.port, made.busid)
+        self.name = UsbIpName(rack.name.host, rack.name.port, made.busid)
 
     def backend(self) -> ReimportedBus:
         """Return pyusb's way to a bus with this drive and nothing else."""
         hands = self._hands
-        return ReimportedBus(self._name, partial(_Watched, lambda: bool(hands.status()["waiting"])))
+        return ReimportedBus(self.name, partial(_Watched, lambda: bool(hands.status()["waiting"])))
 
     @property
     def is_on(self) -> bool:
@@ -159,14 +159,18 @@ class ReimportedBus(UsbIp):
         super().__init__()
 
     def enumerate_devices(self) -> Iterator[LinkPort]:
-        """Yield the port, if its device answers."""
+        """Yield the port, if its device answers; raise UnsteadyDrive where somebody else has it."""
         port = self._port
         if port is None or not self.read_descriptors(port):
             if port is not None:
                 port.link.close()
             self._port = None
-            with suppress(NotFound):  # without power
+            try:
                 self._port = LinkPort(import_device(self._name, self._make))
+            except NotFound:
+                pass  # it is without power
+            except DriveInUse as taken:  # and may do anything with it: there is no verdict
+                raise UnsteadyDrive(str(taken)) from None
         yield from super().enumerate_devices()
 
 

@@ -22,7 +22,12 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def put(outbox: Outbox, *messages: bytes) -> None:
     """Have another thread put messages."""
-    thread = threading.Thread(target=lambda: [outbox.put(each) for each in messages])
+
+    def run() -> None:
+        for each in messages:
+            outbox.put(each)
+
+    thread = threading.Thread(target=run)
     thread.start()
     thread.join()
 

@@ -14,15 +14,17 @@ from firmware_model.defects import DEFECTS
 from firmware_model.hardware.entropy import SeededNoise
 from firmware_model.operated_drive import OperatedDrive
 from firmware_model.wire.operator import NUMBER_MAX, OperatorReply, OperatorRequest, Verb
+from firmware_model.wire.usbip import OpStatus
 from hil_tests.actions import parse_action, parse_steps
 from hil_tests.command_line import Run, Server
 from hil_tests.compare_served import compare, served
 from hil_tests.content import Content
 from hil_tests.properties import BY_ID, PROPERTIES
 from hil_tests.ram_disk import RamDrive
-from hil_tests.runs import Target, applicable
-from hil_tests.served import serving
+from hil_tests.runs import Target, UnsteadyDrive, applicable
+from hil_tests.served import RawClient, serving
 from hil_tests.served_target import CARRIED, ServedTarget, rack_of
+from hil_tests.served_unit import ServedUnit
 from hil_tests.steps import Capability, Outcome
 from hil_tests.targets import ModelName, fresh_drive, profile_text
 from hil_tests.test_usbip_client import Elsewhere
@@ -191,6 +193,25 @@ def test_operator_of_another_drive_is_refused(native: ServedTarget) -> None:
     other = f"usbip:{UsbIpName(name.host, name.port, '1-2')}"
     with pytest.raises(NotFound, match="is at 1-1, not at 1-2"):
         rack_of(other, native.rack.socket)
+
+
+def test_operator_of_another_server_is_refused(native: ServedTarget) -> None:
+    with serving([RamDrive()]) as elsewhere:
+        url = f"usbip:{UsbIpName('127.0.0.1', elsewhere.address[1], '1-1')}"
+        target = ServedTarget(url, rack_of(url, native.rack.socket), CONTENT)
+
+        with pytest.raises(NotFound, match="is not that of usbip:"):
+            target.bench()
+
+
+def test_unit_that_a_stranger_has_gets_no_verdict(native: ServedTarget) -> None:
+    bench = native.bench()
+    assert isinstance(bench.unit, ServedUnit)
+    name = bench.unit.name
+    with RawClient((name.host, name.port)) as stranger:
+        assert stranger.ask_for(name.busid) == OpStatus.OK
+        with pytest.raises(UnsteadyDrive, match="attached to another host"):
+            bench.run_all(parse_steps("set_pin-user-0"))
 
 
 # --- without an operator -------------------------------------------------------------------------

@@ -258,6 +258,15 @@ def test_drive_is_used_over_the_network_as_in_this_process(
         assert wrong.value.tries_left == 9
 
 
+def test_drive_that_was_given_back_can_be_had_at_once() -> None:
+    with serving([RamDrive()]) as there:
+        name = UsbIpName("127.0.0.1", there.address[1], "1-1")
+        for _ in range(30):
+            import_device(name).close()
+
+        assert there.log.lines[-1].startswith("1-1: detached")
+
+
 def test_disconnecting_locks_the_drive(native: tuple[Serving, OpenOptions]) -> None:
     served, options = native
     with open_drive(served.url(), options, ask=lambda *_: True) as drive:

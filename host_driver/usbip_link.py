@@ -7,6 +7,7 @@ too long it is withdrawn, and what came in the meantime counts. See `firmware_mo
 import errno
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -48,6 +49,8 @@ from host_driver.errors import DriveInUse, NotFound, ProtocolError, TransportErr
 
 ANSWER_TIMEOUT_S: Final = 10  # for what a server answers by itself, without asking a device
 LISTED_MAX: Final = 1024  # devices that a list may have
+CLOSING_S: Final = 2  # for a server to let go of a device
+LATE_BYTES: Final = 1 << 20
 LATE_MAX: Final = 16  # withdrawn transfers whose answer may still come
 GONE: Final = (UrbStatus.ENODEV, UrbStatus.ESHUTDOWN, UrbStatus.ECONNRESET)
 
@@ -159,8 +162,17 @@ class UsbIpLink:
         return self._is_over
 
     def close(self) -> None:
-        """Give the device back."""
+        """Give the device back, and return when the server has let go of it, or soon.
+
+        Otherwise whoever asks for it next may be told that it is in use.
+        """
         self._is_over = True
+        with suppress(OSError):
+            self._stream.shutdown(socket.SHUT_WR)
+            self._patience(CLOSING_S)
+            for _ in range(LATE_MAX):
+                if not self._stream.recv(LATE_BYTES):
+                    break
         self._stream.close()
 
     def _command(self, direction: int, endpoint: int, length: int, setup: bytes) -> CmdSubmit:
