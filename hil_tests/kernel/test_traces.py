@@ -60,7 +60,7 @@ def tshark(trace: Path, *arguments: str) -> list[str]:
     ).stdout.splitlines()
 
 
-@pytest.mark.parametrize(("way_in", "status"), REDIRECTED, ids=str)
+@pytest.mark.parametrize(("way_in", "status"), REDIRECTED, ids=["BOT", "UAS"])
 def test_usbmon_saw_nothing_malformed_from_usbredir(
     machine: KernelMachine, way_in: UsbRedir, status: str
 ) -> None:
