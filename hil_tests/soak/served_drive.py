@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Final, Protocol
+from typing import Final
 
 from hil_tests.command_line import Server
 from hil_tests.kernel.machine import KernelMachine
@@ -21,6 +22,7 @@ from host_driver.operator_socket import OperatorSocket
 STEPS_MAX: Final = 400  # durable steps until power is cut; a few writes
 SAID_LINES: Final = 10
 KEYS: Final = "1357924"
+AT_HOST: Final = "pulled at the host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,59 +44,6 @@ class Usage:
             len(tuple((root / str(pid) / "fd").iterdir())),
             int(status["Threads"]),
         )
-
-
-class Cable(Protocol):
-    """What is between a server and the machine."""
-
-    def plug(self) -> None:
-        """Have the machine take what the server has."""
-
-    def pull(self) -> None:
-        """Take it out at the machine's end."""
-
-    def after_operator(self) -> None:
-        """Do what must be done at the machine's end when the drive comes back at the other."""
-
-
-class RedirCable:
-    """QEMU's usb-redir: it stays when the drive goes, and has it again when it comes back."""
-
-    def __init__(self, machine: KernelMachine, socket: Path) -> None:
-        self._machine = machine
-        self._socket = socket
-        self._unplug: Unplug | None = None
-
-    def plug(self) -> None:
-        self._unplug = self._machine.plug_usbredir(self._socket)
-
-    def pull(self) -> None:
-        assert self._unplug is not None
-        self._unplug()
-
-    def after_operator(self) -> None:
-        pass
-
-
-class VhciCable:
-    """Linux's vhci_hcd: when the drive goes, its port is free, and it must be attached again."""
-
-    def __init__(self, machine: KernelMachine, attach: str) -> None:
-        self._machine = machine
-        self._attach = attach
-        self._unplug: Unplug | None = None
-
-    def plug(self) -> None:
-        # usbip's note of a port outlives an unplugging at the drive's end.
-        self._machine.output_of("rm -rf /run/vhci_hcd")
-        self._unplug = attached_by_vhci(self._machine, self._attach)
-
-    def pull(self) -> None:
-        assert self._unplug is not None
-        self._unplug()
-
-    def after_operator(self) -> None:
-        self.plug()
 
 
 class ServedDrive:
@@ -120,9 +69,14 @@ class ServedDrive:
         self._listener.start()
         document = self._server.drives()[0]
         self.serial = str(document["serial"])
-        self._cable: Cable = (
-            RedirCable(machine, socket) if is_redir else VhciCable(machine, document["attach"])
+        self._plug_in: Callable[[], Unplug] = (
+            partial(machine.plug_usbredir, socket)
+            if is_redir
+            else partial(_attached, machine, document["attach"])
         )
+        # QEMU's usb-redir stays when the drive goes, and has it again; vhci_hcd's port is free.
+        self._stays_in = is_redir
+        self._unplug: Unplug = lambda: None
         if not way_in.pin:
             self._press("SET", KEYS, "UNLOCK", KEYS, "UNLOCK")
 
@@ -136,26 +90,24 @@ class ServedDrive:
     def pulls(self) -> dict[str, Callable[[random.Random], None]]:
         """The ways to pull the plug."""
         return {
-            "pulled at the host": self._pull_at_host,
+            AT_HOST: self._pull_at_host,
             "unplugged": lambda chance: self._operate(OperatorSocket.unplug),
             "power cut": lambda chance: self._operate(OperatorSocket.power_off),
             "power cut at a step": self._cut_at_step,
         }
 
     def plug(self) -> None:
-        """Put it in for the first time."""
+        """Put it in at the machine's end."""
         with self._lock:
-            self._cable.plug()
+            self._unplug = self._plug_in()
 
     def replug(self, was_pulled: str) -> None:
         """Put it in again."""
-        if was_pulled == "pulled at the host":
+        if was_pulled != AT_HOST:
+            self._operate(OperatorSocket.power_on)
+            self._operate(OperatorSocket.plug)
+        if was_pulled == AT_HOST or not self._stays_in:
             self.plug()
-            return
-        self._operate(OperatorSocket.power_on)
-        self._operate(OperatorSocket.plug)
-        with self._lock:
-            self._cable.after_operator()
 
     def unlock(self) -> None:
         """Press its keys, if it has any."""
@@ -174,7 +126,7 @@ class ServedDrive:
 
     def _pull_at_host(self, chance: random.Random) -> None:
         with self._lock:
-            self._cable.pull()
+            self._unplug()
 
     def _cut_at_step(self, chance: random.Random) -> None:
         step, torn = chance.randrange(1, STEPS_MAX), chance.choice((None, "half", "weak"))
@@ -186,3 +138,9 @@ class ServedDrive:
     def _operate(self, act: Callable[[OperatorSocket], None]) -> None:
         with closing(OperatorSocket(str(self._file))) as operator:
             act(operator)
+
+
+def _attached(machine: KernelMachine, attach: str) -> Unplug:
+    # usbip's note of a port outlives an unplugging at the drive's end.
+    machine.output_of("rm -rf /run/vhci_hcd")
+    return attached_by_vhci(machine, attach)
