@@ -46,7 +46,9 @@ def over_libusb(machine: KernelMachine) -> str:
 
 
 @pytest.mark.parametrize(
-    ("target", "run"), [(OVER_USBIP, over_usbip), (OVER_LIBUSB, over_libusb)], ids=str
+    ("target", "run"),
+    [(OVER_USBIP, over_usbip), (OVER_LIBUSB, over_libusb)],
+    ids=["usbip", "libusb"],
 )
 def test_device_ends_each_case_as_in_process(
     machine: KernelMachine,
