@@ -80,8 +80,8 @@ def new(
     Its identity is noted among the known drives, as ssh notes hosts.
     """
     from firmware_model import profiles
-    from firmware_model.emulated_drive import manufacture, serial_of
     from firmware_model.hardware.entropy import SeededNoise
+    from firmware_model.manufacture import manufacture, serial_of
     from hil_tests.targets import create_file
     from host_driver.errors import IdentityUnknown
     from host_driver.known_drives import KnownDrives, default_path, fingerprint

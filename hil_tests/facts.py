@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from firmware_model.emulated_drive import manufacture
 from firmware_model.hardware.entropy import NoiseSource
+from firmware_model.manufacture import manufacture
 from firmware_model.profiles import TEST_UPDATE_KEY, Profile
 from firmware_model.wire.native import Feature
 from hil_tests.steps import Capability, Facts

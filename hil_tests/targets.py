@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import usb.core
 
 from firmware_model import profiles
-from firmware_model.emulated_drive import EmulatedDrive, Manufactured
+from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.firmware.layout import Layout
 from firmware_model.firmware.parts import ERRORS_OF_CODE, PartClass, PartError, check_fit, part_for
 from firmware_model.hardware.board import Board
@@ -33,6 +33,7 @@ from firmware_model.hardware.secure_element import ElementError
 from firmware_model.hardware.sedfile import SedFile, SedFileError, SedFileInUse
 from firmware_model.hardware.tpm.element import TpmElement
 from firmware_model.hardware.tpm.provisioning import connect, provision
+from firmware_model.manufacture import Manufactured
 from hil_tests.file_drive import FileDrive, told
 from host_driver.attachment import Attachment, OpenOptions, TransportKind
 from host_driver.backends.in_process import InProcess
