@@ -13,13 +13,15 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Final
 
-from hil_tests.command_line import Server
+from hil_tests.command_line import FAST, Server
 from hil_tests.kernel.machine import KernelMachine
-from hil_tests.kernel.ours import UsbRedir, Vhci, attached_by_vhci, drive_file
+from hil_tests.kernel.ours import UsbRedir, Vhci, attached_by_vhci, sedlab
 from hil_tests.kernel.way_in import BULK_ONLY, Unplug
 from host_driver.operator_socket import OperatorSocket
 
 STEPS_MAX: Final = 400  # durable steps until power is cut; a few writes
+# A server comes to know each block of the flash as it is first used: of a small one, soon.
+CAPACITY: Final = ("--capacity", "16 MiB")
 SAID_LINES: Final = 10
 KEYS: Final = "1357924"
 AT_HOST: Final = "pulled at the host"
@@ -55,7 +57,7 @@ class ServedDrive:
         """Serve it; with a defect, if one is named."""
         self.way_in = way_in
         self._lock = machine_lock
-        self._file = drive_file(machine, way_in)
+        self._file = _made(machine, way_in)
         target = f"model:{self._file.name}+{defect}" if defect else self._file.name
         socket = self._file.with_suffix(".redir")
         is_redir = isinstance(way_in, UsbRedir)
@@ -138,6 +140,15 @@ class ServedDrive:
     def _operate(self, act: Callable[[OperatorSocket], None]) -> None:
         with closing(OperatorSocket(str(self._file))) as operator:
             act(operator)
+
+
+def _made(machine: KernelMachine, way_in: UsbRedir | Vhci) -> Path:
+    """Return the file of a new drive."""
+    path = machine.folder / f"{way_in.name.replace(' ', '-')}.sed"
+    sedlab(machine, "new", path.name, "--profile", way_in.profile, *FAST, *CAPACITY)
+    if way_in.pin:
+        sedlab(machine, "set-pin", path.name, SEDLAB_NEW_PIN=way_in.pin)
+    return path
 
 
 def _attached(machine: KernelMachine, attach: str) -> Unplug:
