@@ -269,7 +269,7 @@ def _served(number: int, target: str, offer: Offer, stack: ExitStack) -> Served:
     elif operator is None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sedlab-"))
         operator = Path(folder, f"{export.busid}{SUFFIX}")
-    stack.enter_context(keeping_up(drive, export.port))
+    stack.enter_context(keeping_up(drive, export.port.lock))
     return Served(rest if name.is_file else target, name, text, drive, export, code, operator)
 
 

@@ -1,8 +1,9 @@
 """A served drive keeps the world's time; a drive under test moves by charges alone."""
 
+from threading import RLock
+
 import pytest
 
-from firmware_model.serve.port import Port
 from firmware_model.wire.native import State
 from hil_tests.bench.bench import Bench
 from hil_tests.real_time import RealTime
@@ -37,7 +38,7 @@ def bench() -> Bench:
 
 @pytest.fixture
 def clock(bench: Bench, world: World) -> RealTime:
-    return RealTime(bench.drive, Port(bench.drive), world)
+    return RealTime(bench.drive, RLock(), world)
 
 
 @pytest.mark.parametrize(("seconds", "ends"), [(599, State.UNLOCKED), (601, State.LOCKED)])
