@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import execnet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -281,6 +282,13 @@ def test_programs_are_looked_for_and_named_by_package() -> None:
 
     assert lacking(programs) == ["its-package"]
     assert "its-package" in missing(programs) or "apt-get" in missing(programs)
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_outcome_passes_from_one_process_of_pytest_to_another(verdict: Verdict) -> None:
+    outcome = Outcome("is found", "first", verdict, "why")
+
+    assert Outcome.recorded(execnet.loads(execnet.dumps(outcome.record()))) == outcome
 
 
 def test_table_has_a_line_for_each_check_and_says_why_below() -> None:

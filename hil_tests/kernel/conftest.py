@@ -15,7 +15,6 @@ from hil_tests.kernel.outcome import (
     BULK_ONLY_CASE,
     CONFORMANCE,
     Outcome,
-    Verdict,
     table,
 )
 from hil_tests.kernel.packages import BATTERY as PROGRAMS
@@ -42,11 +41,8 @@ def machine(lab: Lab) -> KernelMachine:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the tables: the battery's in its own order, the others as they were recorded."""
     battery, cases = (
-        [Outcome(**value | {"verdict": Verdict(value["verdict"])}) for value in recorded]
-        for recorded in (
-            _recorded(terminalreporter, BATTERY_CHECK),
-            _recorded(terminalreporter, BULK_ONLY_CASE),
-        )
+        [Outcome.recorded(each) for each in _recorded(terminalreporter, kind)]
+        for kind in (BATTERY_CHECK, BULK_ONLY_CASE)
     )
     found = {(each.check, each.way_in): each for each in battery}
     places = [(title(check), way_in.name) for way_in in WAYS_IN for check in BATTERY]

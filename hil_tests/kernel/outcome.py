@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 # The names that tests record outcomes under, for the tables at the end.
 BATTERY_CHECK: Final = "check of the battery"
@@ -34,6 +34,16 @@ class Outcome:
     way_in: str
     verdict: Verdict
     why: str = ""  # a line; empty for what passed
+
+    def record(self) -> list[str]:
+        """Return what passes from one process of pytest to another, which takes no enum."""
+        return [self.check, self.way_in, self.verdict.value, self.why]
+
+    @classmethod
+    def recorded(cls, record: Sequence[str]) -> Self:
+        """Return what was recorded."""
+        check, way_in, verdict, why = record
+        return cls(check, way_in, Verdict(verdict), why)
 
 
 def table(outcomes: Iterable[Outcome]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -30,7 +29,7 @@ def test_battery(
     lab: Lab, way_in: WayIn, check: Check, record_property: Callable[[str, object], None]
 ) -> None:
     outcome = lab.outcome(check, way_in)
-    record_property(BATTERY_CHECK, asdict(outcome))
+    record_property(BATTERY_CHECK, outcome.record())
     if outcome.verdict is Verdict.NOT_EXERCISED:
         pytest.skip(outcome.why)
 

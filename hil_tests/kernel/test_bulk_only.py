@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -60,7 +59,7 @@ def test_device_ends_each_case_as_in_process(
     document = json.loads(run(machine))
     for name, told in ((IN_PROCESS, expected), (target, document)):
         for case in told["cases"]:
-            record_property(BULK_ONLY_CASE, asdict(outcome(name, case)))
+            record_property(BULK_ONLY_CASE, outcome(name, case).record())
 
     for case in expected["cases"]:
         case["halt"] = HALTS_AT_SUPER_SPEED.get(case["name"], case.get("halt"))
