@@ -3,11 +3,11 @@
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Condition
 from typing import Self
 
-from firmware_model.serve.port import Port
+from firmware_model.serve.port import Description, Port
 from firmware_model.serve.usbip import Export, UsbIpServer, listen
 from firmware_model.wire.function import UsbFunction
 from firmware_model.wire.stream import receive, set_timeout
@@ -61,8 +61,11 @@ class Serving:
         """Wait until the host of a port that has gone has let go of it."""
         return self.log.waits_for(lambda: not self.ports[number].is_taken)
 
+    def name(self, busid: str = "1-1") -> str:
+        return f"//127.0.0.1:{self.address[1]}/{busid}"
+
     def url(self, busid: str = "1-1") -> str:
-        return f"usbip://127.0.0.1:{self.address[1]}/{busid}"
+        return f"usbip:{self.name(busid)}"
 
 
 @contextmanager
@@ -158,3 +161,10 @@ class RawClient:
             return self.stream.recv(1) == b""
         except ConnectionError:
             return True
+
+
+class Elsewhere(Export):
+    """An export of another server, by what it says of where the device is."""
+
+    def device(self, found: Description) -> ExportedDevice:
+        return replace(super().device(found), path="/sys/devices/usb1/1-1")

@@ -22,12 +22,11 @@ from hil_tests.content import Content
 from hil_tests.properties import BY_ID, PROPERTIES
 from hil_tests.ram_disk import RamDrive
 from hil_tests.runs import Target, UnsteadyDrive, applicable
-from hil_tests.served import RawClient, serving
+from hil_tests.served import Elsewhere, RawClient, serving
 from hil_tests.served_target import CARRIED, ServedTarget, rack_of
 from hil_tests.served_unit import ServedUnit
 from hil_tests.steps import Capability, Outcome
 from hil_tests.targets import ModelName, fresh_drive, profile_text
-from hil_tests.test_usbip_client import Elsewhere
 from hil_tests.unit_bench import UnitBench
 from hil_tests.wire_target import REACHED, WireTarget
 from host_driver.errors import AccessDenied, Disconnected, NotFound

@@ -1,0 +1,1 @@
+"""USB/IP from both ends, over real sockets."""
