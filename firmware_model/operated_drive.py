@@ -1,5 +1,6 @@
 """What a served drive's operator asks for, done to the drive, or to units made beside it."""
 
+from contextlib import ExitStack
 from typing import Final, Protocol
 
 from firmware_model.emulated_drive import EmulatedDrive
@@ -142,8 +143,9 @@ class OperatedDrive:
 
     def close(self) -> None:
         """Throw the units away."""
-        for number in tuple(self._units):
-            self._discard(number)
+        with ExitStack() as stack:  # one that can't be taken away keeps none of the others
+            for number in tuple(self._units):
+                stack.callback(self._discard, number)
 
     def _where(self) -> Bench:
         if self._bench is None:

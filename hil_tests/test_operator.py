@@ -85,9 +85,11 @@ def test_any_line_is_a_message_or_a_refusal(
     layout: type[OperatorRequest] | type[OperatorReply], line: bytes
 ) -> None:
     try:
-        layout.decode(line + b"\n")
+        message = layout.decode(line + b"\n")
     except DecodeError:
         return
+
+    assert layout.decode(message.encode()) == message
 
 
 @pytest.mark.parametrize(

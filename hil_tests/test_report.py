@@ -270,7 +270,7 @@ def test_page_is_whole_whatever_was_said(target: str, said: str) -> None:
     verdict = replace(evaluation().verdicts[0], findings=(odd,), reason=said)
     judged = replace(evaluation(target), verdicts=(verdict,), title=said, figures={said: said})
 
-    Page(report_html([judged]))
+    assert Page(report_html([judged])).outside == []  # and every tag was closed in its turn
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from firmware_model.defects import DEFECTS
 from firmware_model.hardware.entropy import SeededNoise
-from firmware_model.operated_drive import OperatedDrive
+from firmware_model.operated_drive import OperatedDrive, Plugged
 from firmware_model.wire.operator import NUMBER_MAX, OperatorReply, OperatorRequest, Verb
 from firmware_model.wire.usbip import OpStatus
 from hil_tests.actions import parse_action, parse_steps
@@ -185,6 +185,32 @@ def test_whatever_an_operator_asks_for_is_done_or_refused(requests: list[Operato
             except ValueError as refused:
                 assert str(refused)
         operated.close()
+
+
+class Stuck(UnitBench):
+    """A bench that fails at whichever unit it is to take away first."""
+
+    asked: list[int]
+
+    def take_away(self, plugged: Plugged) -> None:
+        self.asked.append(plugged.number)
+        if len(self.asked) == 1:
+            raise RuntimeError("stuck")
+        super().take_away(plugged)
+
+
+def test_unit_that_cannot_be_taken_away_keeps_none_of_the_others() -> None:
+    name = ModelName.parse("plain")
+    drive = fresh_drive(name, SeededNoise(b"served"), 1)
+    with serving([drive]) as there:
+        bench = Stuck(name, profile_text(name), there.server)
+        bench.asked = []
+        operated = OperatedDrive(drive, there.ports[0], {}, bench)
+        made = [operated.operate(OperatorRequest(Verb.NEW, seed=seed))["unit"] for seed in "abc"]
+        with pytest.raises(RuntimeError, match="stuck"):
+            operated.close()
+
+    assert sorted(bench.asked) == made
 
 
 def test_operator_of_another_drive_is_refused(native: ServedTarget) -> None:

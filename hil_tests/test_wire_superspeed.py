@@ -40,7 +40,8 @@ def test_companion_is_found_among_what_follows_an_endpoint() -> None:
     assert EndpointCompanion.among(usage) is None
 
 
-DECODERS: list[Callable[[bytes], object]] = [
+Descriptor = EndpointCompanion | Usb2Extension | SuperSpeedCapability
+DECODERS: list[Callable[[bytes], Descriptor | None]] = [
     EndpointCompanion.decode,
     EndpointCompanion.among,
     Usb2Extension.decode,
@@ -60,9 +61,11 @@ def test_truncated_descriptor_is_refused(decode: Callable[[bytes], object], whol
 def test_any_bytes_are_a_descriptor_or_refused(data: bytes) -> None:
     for decode in DECODERS:
         try:
-            decode(data)
+            found = decode(data)
         except DecodeError:
             continue
+
+        assert found is None or decode(found.encode()) == found
 
 
 @pytest.mark.parametrize("numbers", [(16, 0), (-1, 0), (0, 17)])
