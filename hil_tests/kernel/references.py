@@ -32,11 +32,11 @@ OF_LINUX: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class QemuUsbStorage:
-    """QEMU's stick: bulk-only before its own SCSI disk."""
+class QemuDisk:
+    """QEMU's own SCSI disk: as its stick, or behind its UAS adapter with streams."""
 
-    name: str = "QEMU usb-storage"
-    driver: str = BULK_ONLY
+    name: str
+    driver: str
     speed_mbps: int = SUPER_SPEED
     disk_bytes: int = DISK_BYTES
     pin: str = ""
@@ -45,35 +45,15 @@ class QemuUsbStorage:
     def plug(self, machine: KernelMachine) -> Unplug:
         qemu = machine.qemu
         image = qemu.add_disk_image(_image(machine, self.name))
-        stick = qemu.plug("usb-storage", Bus.XHCI, drive=image, serial=SERIAL)
+        if self.driver == UAS:
+            device = qemu.plug("usb-uas", Bus.XHCI, serial=SERIAL)
+            qemu.plug("scsi-hd", f"{device}.0", drive=image, serial=SERIAL)
+            qemu.attach(device)
+        else:
+            device = qemu.plug("usb-storage", Bus.XHCI, drive=image, serial=SERIAL)
 
         def unplug() -> None:
-            qemu.unplug(stick)
-            qemu.remove_disk_image(image)
-
-        return unplug
-
-
-@dataclass(frozen=True, slots=True)
-class QemuUas:
-    """QEMU's USB Attached SCSI, with streams, before the same SCSI disk."""
-
-    name: str = "QEMU usb-uas"
-    driver: str = UAS
-    speed_mbps: int = SUPER_SPEED
-    disk_bytes: int = DISK_BYTES
-    pin: str = ""
-    departures: Mapping[str, str] = field(default_factory=lambda: OF_QEMU)
-
-    def plug(self, machine: KernelMachine) -> Unplug:
-        qemu = machine.qemu
-        image = qemu.add_disk_image(_image(machine, self.name))
-        adapter = qemu.plug("usb-uas", Bus.XHCI, serial=SERIAL)
-        qemu.plug("scsi-hd", f"{adapter}.0", drive=image, serial=SERIAL)
-        qemu.attach(adapter)
-
-        def unplug() -> None:
-            qemu.unplug(adapter)
+            qemu.unplug(device)
             qemu.remove_disk_image(image)
 
         return unplug
@@ -118,7 +98,11 @@ class LinuxGadget:
         return unplug
 
 
-REFERENCES: Final[tuple[WayIn, ...]] = (QemuUsbStorage(), QemuUas(), LinuxGadget())
+REFERENCES: Final[tuple[WayIn, ...]] = (
+    QemuDisk("QEMU usb-storage", BULK_ONLY),
+    QemuDisk("QEMU usb-uas", UAS),
+    LinuxGadget(),
+)
 
 
 def _image(machine: KernelMachine, name: str) -> Path:

@@ -10,8 +10,8 @@ from hil_tests import register
 from hil_tests.kernel.drive import PluggedDrive
 from hil_tests.kernel.machine import KernelMachine
 
-ROOT: Final = Path(__file__).parents[3]
-TREE: Final = f"{ROOT}/firmware_model"  # many small files
+SOURCES: Final = Path(__file__).parents[3] / "firmware_model"  # many small files
+TREE: Final = "/run/tree"
 REGISTER: Final = "/run/register.csv"
 PART: Final = "/run/register-part.csv"  # the first 4 MiB of it
 MOUNT: Final = "/run/medium"
@@ -76,7 +76,7 @@ def ext4_outlives_a_plug_pulled_in_a_write(drive: PluggedDrive) -> None:
 
 def _keeps_files(drive: PluggedDrive, device: str, system: FileSystem, records: str) -> None:
     """Copy files, and find them after they were unmounted and checked."""
-    _bring_register(drive.machine)
+    _bring_files(drive.machine)
     drive.do(
         f"""set -e
         {system.make} {device}
@@ -97,7 +97,7 @@ def _keeps_files(drive: PluggedDrive, device: str, system: FileSystem, records: 
 
 def _outlives_pull(drive: PluggedDrive, system: FileSystem) -> None:
     """Pull the drive while it is written to; what was synchronized before is there again."""
-    _bring_register(drive.machine)
+    _bring_files(drive.machine)
     drive.do(
         f"""set -e
         {system.make} {drive.block}
@@ -128,12 +128,17 @@ def _outlives_pull(drive: PluggedDrive, system: FileSystem) -> None:
     assert mended.status in (0, 1), mended.text
 
 
-def _bring_register(machine: KernelMachine) -> None:
-    """Have the register in the machine's memory, and a part of it."""
+def _bring_files(machine: KernelMachine) -> None:
+    """Have the register in the machine's memory, a part of it, and many small files."""
     if machine.run(f"test -e {PART}").status != 0:
         shared = machine.folder / "register.csv"
         shared.write_bytes(register.register())
-        machine.output_of(f"mv {shared} {REGISTER} && head -c 4M {REGISTER} >{PART}")
+        machine.output_of(
+            f"""set -e
+            mkdir -p {TREE}
+            tar -C {SOURCES} --exclude __pycache__ -c . | tar -C {TREE} -x
+            mv {shared} {REGISTER} && head -c 4M {REGISTER} >{PART}"""
+        )
 
 
 def _mounted(device: str) -> str:
