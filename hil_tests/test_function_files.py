@@ -34,7 +34,7 @@ class Fragmented(AsyncIo):
 
     def begin(self, transfers: Sequence[Io], *, tells: bool) -> None:
         """Begin those that there is room for."""
-        fitting = [each for each in transfers if each.iocb.length <= self._room]
+        fitting = [each for each in transfers if each.length <= self._room]
         for each in transfers:
             if each not in fitting:
                 each.result = -errno.ENOMEM
@@ -101,13 +101,13 @@ def test_as_much_is_received_as_there_is_memory_for(pipes: Pipes) -> None:
     buffer = bytearray(PIPE_BYTES)
     results: list[int] = []
     while not results or results[-1] < 0:
-        asked = pipes.files.receive(ENDPOINT_OUT, buffer, PIPE_BYTES)
+        pipes.files.receive(ENDPOINT_OUT, buffer, PIPE_BYTES)
         ((endpoint, io),), _ = pipes.files.wait(0)
         assert endpoint == ENDPOINT_OUT and io.result is not None
         results.append(io.result)
 
     assert results == [-errno.ENOMEM] * 4 + [ROOM]
-    assert asked == ROOM and buffer[:ROOM] == DATA[:ROOM]
+    assert io.length == ROOM and buffer[:ROOM] == DATA[:ROOM]
 
 
 def test_memory_that_is_lacking_for_anything_ends_it(tmp_path: Path) -> None:

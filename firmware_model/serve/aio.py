@@ -64,6 +64,11 @@ class Io:
         self.result: int | None = None
         self.iocb = _Iocb(opcode=opcode, file=file, buffer=address, length=length)
 
+    @property
+    def length(self) -> int:
+        """How many bytes it may move."""
+        return int(self.iocb.length)
+
     @classmethod
     def read(cls, file: int, buffer: bytearray, length: int) -> "Io":
         """Return what reads up to `length` bytes into a buffer, which must hold as many."""

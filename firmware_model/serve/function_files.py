@@ -148,11 +148,10 @@ class FunctionFiles:
         """Return how many transfers of an endpoint are under way."""
         return sum(each == endpoint for each in self._under_way.values())
 
-    def receive(self, endpoint: int, buffer: bytearray, length: int) -> int:
-        """Begin to receive up to `length` bytes, or less, as memory allows; return how many."""
-        length = min(length, self._piece)
-        self._begin(endpoint, [Io.read(self._files[endpoint], buffer, length)], tells=True)
-        return length
+    def receive(self, endpoint: int, buffer: bytearray, length: int) -> None:
+        """Begin to receive up to `length` bytes, or less, as memory allows."""
+        io = Io.read(self._files[endpoint], buffer, min(length, self._piece))
+        self._begin(endpoint, [io], tells=True)
 
     def send(self, endpoint: int, packets: Sequence[bytes], *, tells: bool) -> None:
         """Begin to send, each ending in a short packet if it has one.
