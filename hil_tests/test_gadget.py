@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.firmware.bulk_only_rules import BulkOnlyRules
+from firmware_model.serve.function_files import PIECE_BYTES
 from firmware_model.serve.gadget_session import AWAY_S
+from firmware_model.serve.host_lengths import HostLengths
 from firmware_model.usb.descriptors import ENDPOINT_IN, ENDPOINT_OUT
 from firmware_model.wire.bot import Case, Cbw, Csw, CswStatus
 from firmware_model.wire.function import BusEvent, Handshake
@@ -151,6 +153,27 @@ def test_status_behind_a_halt_is_whole_though_less_data_was_wanted() -> None:
 
     assert data is Handshake.STALL
     assert isinstance(status, bytes) and Csw.decode(status) == Csw(7, 5, CswStatus.PASSED)
+
+
+def test_function_is_not_asked_for_anything_between_commands() -> None:
+    """Each command would take that back, which costs it a tenth of its time."""
+    plugged = Plugged()
+    waiting = [plugged.host.port.waiting_count]
+    plugged.command(INQUIRY, length=36)
+    waiting.append(plugged.host.port.waiting_count)
+
+    assert waiting == [0, 0]
+
+
+def test_command_is_over_with_its_status_and_not_with_data_that_no_host_announced() -> None:
+    lengths = HostLengths(PIECE_BYTES)
+    lengths.sent(Cbw(7, 0, False, 0, INQUIRY).encode(), 512)
+    over = []
+    for count in (36, 13):
+        lengths.given(count)
+        over.append(lengths.is_over)
+
+    assert over == [False, True]
 
 
 def test_host_that_recovers_faster_than_the_gadget_finds_no_halt() -> None:

@@ -300,6 +300,8 @@ class GadgetSession:
         while self._files.count(self._in) + len(packets) < SENDS_MAX:
             if self._in in self._to_halt:
                 return False
+            if self._lengths.is_over:
+                return True
             asked = self._asking or _Moving(self, self._in, self._lengths.into)
             if self._asking is None:
                 self._port.submit(asked)
