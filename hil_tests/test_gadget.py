@@ -332,6 +332,27 @@ def test_drive_that_loses_power_is_gone() -> None:
         assert host.control(CONFIGURE) is Handshake.DETACHED
 
 
+class Vanishing(RamDrive):
+    """A drive that is gone when its host comes for an answer."""
+
+    is_gone = False
+
+    def control(self, setup: SetupPacket, data: bytes = b"") -> bytes | int | Handshake:
+        return Handshake.DETACHED if self.is_gone else super().control(setup, data)
+
+    def transfer_in(self, endpoint: int, length: int, stream: int = 0) -> bytes | Handshake:
+        self.is_gone = True
+        return Handshake.DETACHED
+
+
+def test_drive_that_goes_while_it_is_asked_leaves_its_host_at_once() -> None:
+    """Nobody else would wake the gadget."""
+    plugged = Plugged(Vanishing())
+    plugged.host.transfer_out(ENDPOINT_OUT, Cbw(1, 0, False, 0, TEST_UNIT_READY).encode())
+
+    assert plugged.host.told[-1] == "emulated: the device has left"
+
+
 # --- hosts that do anything ----------------------------------------------------------------------
 
 wrappers = st.builds(

@@ -121,12 +121,12 @@ class GadgetSession:
         self._take_all(ended)
         for event in events:
             self._obey(event)
-        if self._has_left:
+        if not self._has_left:
+            self._move()
+        if self._has_left:  # which may have been found out just now
             self._leave()
         elif self._back_at is not None:
             self._come_back()
-        else:
-            self._move()
 
     def _patience_s(self) -> float | None:
         if self._back_at is not None and not self._has_left:
