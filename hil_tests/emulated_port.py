@@ -1,10 +1,12 @@
 """A device port in memory: to a gadget, the files of its function; to a host, a USB function.
 
 It does what Linux's composite device and FunctionFS do, and has no FIFO of its own. Whatever the
-host does, the gadget has its turn before and after. Source: drivers/usb/gadget/composite.c,
+host does, the gadget has its turn before and after, unless it is asleep. What has moved is told
+behind what has happened: Linux does it from a work queue. Source: drivers/usb/gadget/composite.c,
 function/f_fs.c.
 """
 
+import errno
 from collections import deque
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
@@ -13,10 +15,11 @@ from typing import Final
 from firmware_model.serve.aio import Io
 from firmware_model.serve.gadget_session import GadgetSession
 from firmware_model.serve.port import Port
-from firmware_model.usb.descriptors import ENDPOINT_IN, ENDPOINT_OUT, PACKET_BYTES
+from firmware_model.usb.descriptors import ENDPOINT_IN, ENDPOINT_OUT
 from firmware_model.wire.function import BusEvent, Handshake, UsbFunction
 from firmware_model.wire.functionfs import Event, EventType
 from firmware_model.wire.setup import (
+    PACKET_BYTES,
     DescriptorType,
     Feature,
     Recipient,
@@ -34,7 +37,6 @@ ENDPOINTS: Final = (ENDPOINT_IN, ENDPOINT_OUT)
 class _Receiving:
     io: Io
     buffer: bytearray
-    length: int
     filled: int = 0
 
 
@@ -48,6 +50,8 @@ class EmulatedPort:
         self.is_attached = True  # to a host
         self.told: list[str] = []
         self.now_s = 0.0
+        self.is_asleep = False  # the gadget, until a request has to be answered
+        self.hasty: tuple[SetupPacket, ...] = ()  # requests, made as soon as one is acknowledged
         self._is_connected = True
         self._configuration = 0
         self._events: list[Event] = []
@@ -66,6 +70,8 @@ class EmulatedPort:
 
     def run(self) -> None:
         """Give the gadget its turns until it waits for somebody."""
+        if self.is_asleep:
+            return
         self.session.turn()
         while self._events or self._ended:
             self.session.turn()
@@ -86,13 +92,18 @@ class EmulatedPort:
 
     def wait(self, timeout_s: float | None) -> tuple[list[tuple[int, Io]], list[Event]]:
         """Return what has happened."""
-        happened = self._ended, self._events
-        self._ended, self._events = [], []
-        return happened
+        events, self._events = self._events, []
+        return ([] if events else self._taken()), events
+
+    def _taken(self) -> list[tuple[int, Io]]:
+        ended, self._ended = self._ended, []
+        return ended
 
     def data_of(self, setup: SetupPacket) -> bytes:
         """Take the data of a request, or acknowledge it."""
         self._answer = len(self._data)
+        for each in self.hasty:
+            self._standard(each)
         return self._data
 
     def answer(self, data: bytes) -> None:
@@ -107,14 +118,12 @@ class EmulatedPort:
         """Return how many transfers are under way."""
         return len(self._sending) if endpoint == ENDPOINT_IN else self._receiving is not None
 
-    def receive(self, endpoint: int, buffer: bytearray, length: int) -> int:
+    def receive(self, endpoint: int, buffer: bytearray, length: int) -> None:
         """Begin to receive."""
         assert self._receiving is None
         assert length % PACKET_BYTES[self.speed] == 0
-        if not self._configuration:
-            return 0
-        self._receiving = _Receiving(Io.read(0, buffer, length), buffer, length)
-        return length
+        if self._configuration:
+            self._receiving = _Receiving(Io.read(0, buffer, length), buffer)
 
     def send(self, endpoint: int, packets: Sequence[bytes], *, tells: bool) -> None:
         """Begin to send."""
@@ -123,9 +132,8 @@ class EmulatedPort:
 
     def withdraw(self) -> list[tuple[int, Io]]:
         """End all transfers."""
-        ended, self._ended = self._ended, []
-        self._drop()
-        return ended
+        self._drop(errno.ECONNRESET)
+        return self._taken()
 
     def drain(self) -> None:
         """Let the host fetch what there is: it is in no hurry."""
@@ -163,6 +171,7 @@ class EmulatedPort:
         else:
             self._answer, self._data = Handshake.STALL, data
             self._events.append(Event(EventType.SETUP, setup))
+            self.is_asleep = False
             self.run()
             return self._answer
         self.run()
@@ -205,12 +214,12 @@ class EmulatedPort:
             receiving = self._receiving
             if receiving is None:
                 return Handshake.STALL if endpoint in self._halted else Handshake.NAK
-            taken = rest[: receiving.length - receiving.filled]
+            taken = rest[: receiving.io.length - receiving.filled]
             receiving.buffer[receiving.filled : receiving.filled + len(taken)] = taken
             receiving.filled += len(taken)
             rest = rest[len(taken) :]
             is_short = not rest and (len(data) % PACKET_BYTES[self.speed] or not data)
-            if is_short or receiving.filled == receiving.length:
+            if is_short or receiving.filled == receiving.io.length:
                 receiving.io.result = receiving.filled
                 self._receiving = None
                 self._ended.append((endpoint, receiving.io))
@@ -240,12 +249,17 @@ class EmulatedPort:
     def _disable(self) -> None:
         if self._configuration:
             self._configuration = 0
-            self._ended.clear()
-            self._drop()
+            self._drop(errno.ESHUTDOWN)
             self._halted.clear()
             self._events = [Event(EventType.DISABLE)]
 
-    def _drop(self) -> None:
+    def _drop(self, code: int) -> None:
+        dropped = [(ENDPOINT_IN, io) for io in self._sending]
+        if self._receiving is not None:
+            dropped.append((ENDPOINT_OUT, self._receiving.io))
+        for _, io in dropped:
+            io.result = -code
+        self._ended += dropped
         self._sending.clear()
         self._sent = 0
         self._received = b""

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.firmware.bulk_only_rules import BulkOnlyRules
+from firmware_model.serve.function_files import PIECE_BYTES
 from firmware_model.serve.gadget_session import AWAY_S
+from firmware_model.serve.host_lengths import HostLengths
 from firmware_model.usb.descriptors import ENDPOINT_IN, ENDPOINT_OUT
-from firmware_model.wire.bot import Case, Cbw, Csw
+from firmware_model.wire.bot import Case, Cbw, Csw, CswStatus
 from firmware_model.wire.function import BusEvent, Handshake
 from firmware_model.wire.setup import SetupPacket, Speed
 from hil_tests.actions import BOT_ORDERS, BOT_TROUBLES
@@ -30,6 +32,7 @@ DECONFIGURE = SetupPacket(0, 9, 0, 0, 0)
 RESET = SetupPacket(0x21, 0xFF, 0, 0, 0)
 CLEAR_IN = SetupPacket(0x02, 1, 0, ENDPOINT_IN, 0)
 CLEAR_OUT = SetupPacket(0x02, 1, 0, ENDPOINT_OUT, 0)
+NO_CBW = b"no CBW"
 BLOCKS = 3000
 
 
@@ -141,6 +144,57 @@ def test_reset_takes_back_the_status_that_waits(order: tuple[SetupPacket, ...]) 
     assert plugged.command(INQUIRY, length=36) == INQUIRY_DATA
 
 
+def test_status_behind_a_halt_is_whole_though_less_data_was_wanted() -> None:
+    plugged = Plugged()
+    plugged.host.transfer_out(ENDPOINT_OUT, Cbw(7, 5, True, 0, TEST_UNIT_READY).encode())
+    data = plugged.host.transfer_in(ENDPOINT_IN, 5)
+    plugged.host.control(CLEAR_IN)
+    status = plugged.host.transfer_in(ENDPOINT_IN, 13)
+
+    assert data is Handshake.STALL
+    assert isinstance(status, bytes) and Csw.decode(status) == Csw(7, 5, CswStatus.PASSED)
+
+
+def test_function_is_not_asked_for_anything_between_commands() -> None:
+    """Each command would take that back, which costs it a tenth of its time."""
+    plugged = Plugged()
+    waiting = [plugged.host.port.waiting_count]
+    plugged.command(INQUIRY, length=36)
+    waiting.append(plugged.host.port.waiting_count)
+
+    assert waiting == [0, 0]
+
+
+def test_command_is_over_with_its_status_and_not_with_data_that_no_host_announced() -> None:
+    lengths = HostLengths(PIECE_BYTES)
+    lengths.sent(Cbw(7, 0, False, 0, INQUIRY).encode(), 512)
+    over = []
+    for count in (36, 13):
+        lengths.given(count)
+        over.append(lengths.is_over)
+
+    assert over == [False, True]
+
+
+def test_host_that_recovers_faster_than_the_gadget_finds_no_halt() -> None:
+    """What it clears at once must not be halted behind its back, when nobody clears it again."""
+    plugged = Plugged()
+    plugged.host.transfer_out(ENDPOINT_OUT, NO_CBW)
+    plugged.host.hasty = (CLEAR_IN, CLEAR_OUT)
+    plugged.host.control(RESET)
+
+    assert plugged.command(INQUIRY, length=36) == INQUIRY_DATA
+
+
+def test_halts_stay_though_the_reset_came_before_the_gadget_could_make_them() -> None:
+    plugged = Plugged()
+    plugged.host.is_asleep = True
+    plugged.host.transfer_out(ENDPOINT_OUT, NO_CBW)
+    plugged.host.control(RESET)
+
+    assert plugged.host.transfer_in(ENDPOINT_IN, 13) is Handshake.STALL
+
+
 def test_max_lun_is_told() -> None:
     assert Plugged().host.control(SetupPacket(0xA1, 0xFE, 0, 0, 1)) == b"\0"
 
@@ -204,6 +258,31 @@ def test_nothing_read_before_a_reset_is_there_after_it() -> None:
     assert plugged.host.transfer_in(ENDPOINT_IN, 512) is Handshake.NAK
 
 
+def test_nothing_sent_before_a_reset_is_obeyed_after_it() -> None:
+    """The kernel tells of the reset first, and of what had come before it later."""
+    plugged = Plugged()
+    plugged.host.is_asleep = True
+    plugged.host.transfer_out(ENDPOINT_OUT, Cbw(1, 0, False, 0, TEST_UNIT_READY).encode())
+    plugged.host.bus(BusEvent.RESET)
+    plugged.host.control(CONFIGURE)
+    plugged.host.is_asleep = False
+
+    assert plugged.host.transfer_in(ENDPOINT_IN, 13) is Handshake.NAK
+
+
+@pytest.mark.parametrize("speed", [Speed.UNKNOWN, Speed.LOW])
+def test_host_that_is_gone_before_its_speed_was_looked_at_is_none(speed: Speed) -> None:
+    drive = RamDrive()
+    host = EmulatedPort(drive)
+    drive.heard.clear()
+    host.is_asleep = True
+    host.control(CONFIGURE)
+    host.speed, host.is_asleep = speed, False
+    host.run()
+
+    assert not drive.heard and not host.told
+
+
 # --- the drive comes and goes -------------------------------------------------------------------
 
 
@@ -253,6 +332,27 @@ def test_drive_that_loses_power_is_gone() -> None:
         assert host.control(CONFIGURE) is Handshake.DETACHED
 
 
+class Vanishing(RamDrive):
+    """A drive that is gone when its host comes for an answer."""
+
+    is_gone = False
+
+    def control(self, setup: SetupPacket, data: bytes = b"") -> bytes | int | Handshake:
+        return Handshake.DETACHED if self.is_gone else super().control(setup, data)
+
+    def transfer_in(self, endpoint: int, length: int, stream: int = 0) -> bytes | Handshake:
+        self.is_gone = True
+        return Handshake.DETACHED
+
+
+def test_drive_that_goes_while_it_is_asked_leaves_its_host_at_once() -> None:
+    """Nobody else would wake the gadget."""
+    plugged = Plugged(Vanishing())
+    plugged.host.transfer_out(ENDPOINT_OUT, Cbw(1, 0, False, 0, TEST_UNIT_READY).encode())
+
+    assert plugged.host.told[-1] == "emulated: the device has left"
+
+
 # --- hosts that do anything ----------------------------------------------------------------------
 
 wrappers = st.builds(
@@ -274,12 +374,13 @@ acts = st.one_of(
     st.tuples(st.just("in"), st.integers(0, 1100)),
     st.tuples(st.just("control"), setups),
     st.tuples(st.just("bus"), st.sampled_from(list(BusEvent))),
+    st.tuples(st.just("be faster than the gadget"), st.none()),
 )
 
 
 @given(st.lists(acts, max_size=25))
 def test_host_that_does_anything_can_use_the_drive_afterwards(
-    acts: list[tuple[str, bytes | int | SetupPacket | BusEvent]],
+    acts: list[tuple[str, bytes | int | SetupPacket | BusEvent | None]],
 ) -> None:
     plugged = Plugged()
     host = plugged.host
@@ -293,6 +394,9 @@ def test_host_that_does_anything_can_use_the_drive_afterwards(
                 host.transfer_in(ENDPOINT_IN, what)
             case SetupPacket():
                 host.control(what, bytes(0 if what.is_in else what.length))
+            case None:
+                host.is_asleep = True
+    host.is_asleep = False
     host.bus(BusEvent.ATTACH)
     assert host.control(CONFIGURE) == 0
     plugged.recover()

@@ -281,6 +281,15 @@ def test_worker_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
             reports.wait("not open", lambda told: told["plugs"] == 2)
 
 
+def test_worker_that_does_not_begin_is_told_with_its_last_words(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("Traceback\nModuleNotFoundError: No module named 'click'\n")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.01)
+        with pytest.raises(Failed, match="has not begun: ModuleNotFoundError: No module named"):
+            Reports(listener, log).begin(ORDER)
+
+
 def test_usage_of_this_process_is_read() -> None:
     usage = Usage.of(os.getpid())
 

@@ -25,6 +25,10 @@ EXAMPLE_BYTES = (
     "03000000" + "03000000" + "05000000" + "".join(EXAMPLE.values())
 )  # fmt: skip
 MAX_LUN = SetupPacket(0xA1, 0xFE, 0, 0, 1)
+events = st.sampled_from(
+    [Event(each, MAX_LUN if each is EventType.SETUP else None) for each in EventType]
+)
+rest = st.binary(max_size=11)  # of an event that was cut short
 
 
 def test_descriptors_are_written_as_the_kernels_example_does() -> None:
@@ -78,13 +82,18 @@ def test_event_that_is_not_known_is_refused() -> None:
         Event.decode(bytes(8) + b"\x07\0\0\0")
 
 
-@given(st.binary(max_size=60))
-def test_any_bytes_are_events_or_refused(read: bytes) -> None:
-    try:
-        events = Event.decode_all(read)
-    except DecodeError:
-        return
+def test_event_that_is_not_known_hides_no_other() -> None:
+    """Or a drive would not hear of the reset that was told beside it."""
+    unknown = bytes(8) + b"\x07\0\0\0"
+    disabled = Event(EventType.DISABLE)
 
-    assert len(events) * 12 == len(read)
-    for event in events:
+    assert Event.decode_all(unknown + disabled.encode()) == [disabled]
+
+
+@given(st.lists(st.binary(min_size=12, max_size=12) | st.builds(Event.encode, events)), rest)
+def test_any_bytes_are_events_or_passed_over(read: list[bytes], rest: bytes) -> None:
+    found = Event.decode_all(b"".join(read) + rest)
+
+    assert len(found) == sum(each[8] in tuple(EventType) for each in read)
+    for event in found:
         assert (event.setup is not None) == (event.type is EventType.SETUP)

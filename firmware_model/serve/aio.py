@@ -18,7 +18,7 @@ _ARM: Final = (243, 244, 245, 246, 247)
 _GENERIC: Final = (0, 1, 4, 2, 3)  # asm-generic: what was made since
 _READ, _WRITE = 0, 1  # IOCB_CMD_PREAD, IOCB_CMD_PWRITE
 _TELLS: Final = 1  # IOCB_FLAG_RESFD
-DEPTH: Final = 32  # transfers at once
+DEPTH: Final = 256  # transfers at once
 
 
 class _Iocb(ctypes.Structure):
@@ -64,6 +64,11 @@ class Io:
         self.result: int | None = None
         self.iocb = _Iocb(opcode=opcode, file=file, buffer=address, length=length)
 
+    @property
+    def length(self) -> int:
+        """How many bytes it may move."""
+        return int(self.iocb.length)
+
     @classmethod
     def read(cls, file: int, buffer: bytearray, length: int) -> "Io":
         """Return what reads up to `length` bytes into a buffer, which must hold as many."""
@@ -96,10 +101,11 @@ class AsyncIo:
         """How many are under way."""
         return len(self._under_way)
 
-    def begin(self, transfers: Sequence[Io], *, tells: bool) -> int:
-        """Begin transfers in order, and return how many of them; OSError says why not the first.
+    def begin(self, transfers: Sequence[Io], *, tells: bool) -> None:
+        """Begin transfers in order; raise OSError where there are too many at once.
 
-        With `tells`, `eventfd` is readable when the last of them has ended.
+        One that its file refuses has ended then, by the errno, and does not hold up those behind
+        it. With `tells`, `eventfd` is readable when the last of them has ended.
         """
         pointers = (ctypes.c_void_p * len(transfers))()
         for place, each in enumerate(transfers):
@@ -112,7 +118,8 @@ class AsyncIo:
         begun = self._call(self._submit, self._context, len(transfers), pointers)
         for each in transfers[:begun]:
             self._under_way[each.iocb.data] = each
-        return begun
+        if begun < len(transfers):
+            self.begin(transfers[begun:], tells=tells)  # which says why
 
     def ended(self, at_least: int = 0, timeout_s: float = 0) -> list[Io]:
         """Return what has ended; wait until so many have, or for that time."""

@@ -8,22 +8,23 @@ import errno
 import fcntl
 import os
 import select
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from firmware_model.serve.aio import AsyncIo, Io
-from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.functionfs import EVENTS_MAX, Descriptors, Event, Strings
 from firmware_model.wire.setup import DIRECTION_IN, Recipient, SetupPacket
 
 PIECE_BYTES: Final = 1 << 20  # of one transfer, for which the kernel needs memory in one piece
-PIECE_BYTES_MIN: Final = 4096  # as many can be had always
+PIECE_BYTES_MIN: Final = 32 << 10  # for which it makes room (PAGE_ALLOC_COSTLY_ORDER)
 FIFO_FLUSH: Final = ord("g") << 8 | 2  # FUNCTIONFS_FIFO_FLUSH
 _ENDING_S: Final = 1.0  # for transfers that were withdrawn
-# What ends a transfer, or keeps it from beginning, when the host is not there any more.
-GONE: Final = (errno.ESHUTDOWN, errno.EAGAIN, errno.ENODEV, errno.ECONNRESET)
+# No event is there, or the request that was read last has been cancelled.
+_NOTHING: Final = (errno.EAGAIN, errno.EIDRM)
 
 
 class FunctionFiles:
@@ -32,17 +33,24 @@ class FunctionFiles:
     Raises OSError where the kernel refuses the descriptors.
     """
 
-    def __init__(self, folder: Path, descriptors: Descriptors, endpoints: Sequence[int]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        descriptors: Descriptors,
+        endpoints: Sequence[int],
+        aio: AsyncIo | None = None,
+    ) -> None:
         self._ep0 = os.open(folder / "ep0", os.O_RDWR | os.O_NONBLOCK)
         self._files: dict[int, int] = {}
         self._under_way: dict[Io, int] = {}  # and its endpoint
+        self._ended: list[Io] = []  # of those; nobody has been told yet
         try:
             os.write(self._ep0, descriptors.encode())
             os.write(self._ep0, Strings().encode())
             for number, address in enumerate(endpoints, 1):
                 path = folder / f"ep{number}"
                 self._files[address] = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-            self._aio = AsyncIo()
+            self._aio = aio or AsyncIo()
         except BaseException:
             self._close_files()
             raise
@@ -76,12 +84,32 @@ class FunctionFiles:
             with suppress(BlockingIOError):
                 os.eventfd_read(self._aio.eventfd)
         if self._ep0 in ready:
-            with suppress(BlockingIOError, DecodeError):
-                events = Event.decode_all(os.read(self._ep0, EVENTS_MAX * Event.LAYOUT.size))
-        return self._reaped(), [self._named(each) for each in events]
+            events = self._events()
+        return self._reaped(), events
+
+    def _events(self) -> list[Event]:
+        """Return what ep0 tells."""
+        try:
+            told = os.read(self._ep0, EVENTS_MAX * Event.LAYOUT.size)
+        except OSError as failed:
+            if failed.errno not in _NOTHING:
+                raise
+            return []
+        return [self._named(each) for each in Event.decode_all(told)]
 
     def _reaped(self, at_least: int = 0, timeout_s: float = 0) -> list[tuple[int, Io]]:
-        return [(self._under_way.pop(each), each) for each in self._aio.ended(at_least, timeout_s)]
+        self._reap(at_least, timeout_s)
+        ended, self._ended = self._ended, []
+        return [(self._under_way.pop(each), each) for each in ended]
+
+    def _reap(self, at_least: int = 0, timeout_s: float = 0) -> None:
+        """Note what has ended; if memory was lacking, ask for less in one piece from now on."""
+        ended = self._aio.ended(at_least, timeout_s)
+        self._ended += ended
+        if any(each.result == -errno.ENOMEM for each in ended):
+            if self._piece <= PIECE_BYTES_MIN:
+                raise OSError(errno.ENOMEM, "the kernel has no memory for a transfer")
+            self._piece //= 2
 
     def _named(self, event: Event) -> Event:
         """Return an event whose endpoint is named by its address, not by its place."""
@@ -89,12 +117,9 @@ class FunctionFiles:
         if setup is None or setup.recipient != Recipient.ENDPOINT:
             return event
         place = setup.index - 1
-        known = 0 <= place < len(self._addresses)
-        index = self._addresses[place] if known else setup.index
-        return Event(
-            event.type,
-            SetupPacket(setup.request_type, setup.request, setup.value, index, setup.length),
-        )
+        if place not in range(len(self._addresses)):
+            return event
+        return replace(event, setup=replace(setup, index=self._addresses[place]))
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -123,42 +148,33 @@ class FunctionFiles:
         """Return how many transfers of an endpoint are under way."""
         return sum(each == endpoint for each in self._under_way.values())
 
-    def receive(self, endpoint: int, buffer: bytearray, length: int) -> int:
-        """Begin to receive up to `length` bytes, or to half of it, as memory allows.
-
-        Returns how many that are, 0 if no host is there.
-        """
-        length = min(length, self._piece)
-        while True:
-            io = Io.read(self._files[endpoint], buffer, length)
-            try:
-                self._aio.begin([io], tells=True)
-            except OSError as refused:
-                if refused.errno in GONE:
-                    return 0
-                self._shrink(refused)
-                length = min(length, self._piece)
-            else:
-                self._under_way[io] = endpoint
-                return length
+    def receive(self, endpoint: int, buffer: bytearray, length: int) -> None:
+        """Begin to receive up to `length` bytes, or less, as memory allows."""
+        io = Io.read(self._files[endpoint], buffer, min(length, self._piece))
+        self._begin(endpoint, [io], tells=True)
 
     def send(self, endpoint: int, packets: Sequence[bytes], *, tells: bool) -> None:
-        """Begin to send, each ending in a short packet if it has one; nothing if no host is there.
+        """Begin to send, each ending in a short packet if it has one.
 
         Without `tells`, `wait` need not return when the last is sent.
         """
         file = self._files[endpoint]
-        while packets:
-            transfers = [Io.write(file, each) for each in self._cut(packets)]
-            try:
-                begun = self._aio.begin(transfers, tells=tells)
-            except OSError as refused:
-                if refused.errno in GONE:
-                    return
-                self._shrink(refused)
-                continue
-            self._under_way |= dict.fromkeys(transfers[:begun], endpoint)
-            packets = [each.data for each in transfers[begun:]]
+        rest = deque(self._cut(packets))
+        while rest:
+            batch = [Io.write(file, rest.popleft())]
+            # Memory may be lacking for a large one, and what was begun behind it would overtake it.
+            while rest and len(batch[-1].data) <= PIECE_BYTES_MIN:
+                batch.append(Io.write(file, rest.popleft()))
+            self._begin(endpoint, batch, tells=tells)
+            last = batch[-1]
+            if len(last.data) > PIECE_BYTES_MIN:
+                self._reap()
+                if last.result == -errno.ENOMEM:
+                    rest = deque(self._cut((last.data, *rest)))
+
+    def _begin(self, endpoint: int, transfers: Sequence[Io], *, tells: bool) -> None:
+        self._aio.begin(transfers, tells=tells)
+        self._under_way |= dict.fromkeys(transfers, endpoint)
 
     def _cut(self, packets: Sequence[bytes]) -> list[bytes]:
         """Return them in pieces, which to the host are the same."""
@@ -168,12 +184,6 @@ class FunctionFiles:
             for each in packets
             for at in (range(0, len(each), piece) if each else (0,))
         ]
-
-    def _shrink(self, refused: OSError) -> None:
-        """Ask the kernel for less memory in one piece from now on."""
-        if refused.errno != errno.ENOMEM or self._piece <= PIECE_BYTES_MIN:
-            raise refused
-        self._piece //= 2
 
     def withdraw(self) -> list[tuple[int, Io]]:
         """End all transfers; return them, with what had ended by itself."""

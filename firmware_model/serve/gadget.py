@@ -59,8 +59,8 @@ def _serve(session: GadgetSession, tell: Tell, ended: Callable[[], None]) -> Non
     try:
         while not session.is_over:
             session.turn()
-    except NoPort as taken:
-        tell(f"{taken}")
+    except OSError as failed:
+        tell(f"{failed.strerror or failed}")
     finally:
         ended()
 

@@ -25,6 +25,7 @@ from firmware_model.wire.function import Handshake
 from firmware_model.wire.functionfs import Event, EventType
 from firmware_model.wire.setup import (
     DIRECTION_IN,
+    PACKET_BYTES,
     Feature,
     Recipient,
     Request,
@@ -36,7 +37,6 @@ from firmware_model.wire.setup import (
 SENDS_MAX: Final = 4  # transfers that may wait for the host
 HALT_AGAIN_S: Final = 0.01
 AWAY_S: Final = 0.3  # at least: hubs look for 100 ms whether a device is really there
-PACKET_BYTES: Final = {Speed.FULL: 64, Speed.HIGH: 512, Speed.SUPER: 1024}
 Tell = Callable[[str], None]  # a line for people
 
 
@@ -83,7 +83,6 @@ class GadgetSession:
         self._now_s = now_s
         self._lengths = HostLengths(PIECE_BYTES)
         self._buffer = bytearray(PIECE_BYTES)
-        self._asked = 0  # bytes that the host may send now
         self._is_enabled = self._is_suspended = False
         self._asking: _Moving | None = None  # the function, which has nothing to give yet
         self._offering: _Moving | None = None  # to the function, which can't take it yet
@@ -120,16 +119,14 @@ class GadgetSession:
         self._thread = get_ident()
         ended, events = self._files.wait(self._patience_s())
         self._take_all(ended)
-        if ended and events:  # what the host sent was sent before it asked for anything else
-            self._move()
         for event in events:
             self._obey(event)
-        if self._has_left:
+        if not self._has_left:
+            self._move()
+        if self._has_left:  # which may have been found out just now
             self._leave()
         elif self._back_at is not None:
             self._come_back()
-        else:
-            self._move()
 
     def _patience_s(self) -> float | None:
         if self._back_at is not None and not self._has_left:
@@ -164,8 +161,10 @@ class GadgetSession:
         if self._has_left or self._back_at is not None:
             return
         speed = min(self._board.speed, Speed.SUPER)
+        if speed not in PACKET_BYTES:  # the host has gone since
+            return
         self._port.attach_at(speed)
-        self._lengths.packet = PACKET_BYTES.get(speed, 512)
+        self._lengths.packet = PACKET_BYTES[speed]
         self._port.connect(self)
         self._is_enabled = self._control(SetupPacket(0, Request.SET_CONFIGURATION, 1, 0, 0)) == 0
         self._tell(f"{self._board.name}: attached to a host at {speed.name} speed")
@@ -256,13 +255,13 @@ class GadgetSession:
     def _take_all(self, ended: list[tuple[int, Io]]) -> None:
         for endpoint, io in ended:
             if endpoint == self._out and io.result is not None and io.result >= 0:
-                self._take(bytes(memoryview(self._buffer)[: io.result]))
+                self._take(bytes(memoryview(self._buffer)[: io.result]), io.length)
 
-    def _take(self, data: bytes) -> None:
-        """Give the function what the host has sent."""
+    def _take(self, data: bytes, asked: int) -> None:
+        """Give the function what the host has sent when it was asked for so much."""
         self._withdraw_asking()
         was_data = self._lengths.is_data_out
-        self._lengths.sent(data, self._asked)
+        self._lengths.sent(data, asked)
         offered = _Moving(self, self._out, data=data)
         self._port.submit(offered)
         if offered.answer is None:
@@ -294,13 +293,15 @@ class GadgetSession:
             goes_on = any([self._halt(endpoint) for endpoint in tuple(self._to_halt)])
         can_receive = self._offering is None and self._out not in self._to_halt
         if can_receive and not self._files.count(self._out):
-            self._asked = self._files.receive(self._out, self._buffer, self._lengths.out)
+            self._files.receive(self._out, self._buffer, self._lengths.out)
 
     def _give(self, packets: list[bytes]) -> bool:
         """Gather what the function has for the host; True if it has no more for now."""
         while self._files.count(self._in) + len(packets) < SENDS_MAX:
             if self._in in self._to_halt:
                 return False
+            if self._lengths.is_over:
+                return True
             asked = self._asking or _Moving(self, self._in, self._lengths.into)
             if self._asking is None:
                 self._port.submit(asked)

@@ -4,7 +4,7 @@ On a bus nobody says it. A device must ask its port for as much as the host will
 is shorter than the host wants. Bulk-Only says it in the CBW. Source: BOT 1.0 sections 5.1, 6.7.
 """
 
-from firmware_model.wire.bot import Cbw
+from firmware_model.wire.bot import Cbw, Csw
 from firmware_model.wire.codec import DecodeError
 
 
@@ -20,6 +20,7 @@ class HostLengths:
         """Begin anew: the host sends a CBW."""
         self._left = 0  # of the data phase
         self._is_in = False
+        self.is_over = True  # the command: a device has nothing to give before the next CBW
 
     @property
     def out(self) -> int:
@@ -39,13 +40,14 @@ class HostLengths:
 
     def sent(self, data: bytes, asked: int) -> None:
         """Note what the host sent when it was asked for so much: a short packet ends its data."""
+        self.is_over = False
         if self.is_data_out:
             self._left = max(0, self._left - len(data)) if len(data) == asked else 0
             return
         try:
             cbw = Cbw.decode(data)
         except DecodeError:
-            self.reset()
+            self._left, self._is_in = 0, False
         else:
             self._left, self._is_in = cbw.data_length, cbw.is_in
 
@@ -56,6 +58,7 @@ class HostLengths:
         """
         is_data = self._is_in and self._left > 0
         is_short = count < self.into
+        self.is_over = not is_data and count == Csw.LAYOUT.size
         if is_data:
             self._left = 0 if is_short else self._left - count
         return is_data and is_short and count > 0 and count % self.packet == 0

@@ -23,14 +23,14 @@ from typing import Final
 
 from firmware_model.firmware.bulk_only_rules import BulkOnlyRules
 from firmware_model.firmware.parts import Transport
-from firmware_model.usb.descriptors import ENDPOINT_IN, ENDPOINT_OUT, PACKET_BYTES
+from firmware_model.usb.descriptors import ENDPOINT_IN, ENDPOINT_OUT
 from firmware_model.usb.unit import FirstUnit
 from firmware_model.wire.bot import BulkOnlyRequest, Case, Cbw, CswStatus
 from firmware_model.wire.codec import DecodeError
 from firmware_model.wire.function import Handshake
 from firmware_model.wire.scsi import Direction, Transfer
 from firmware_model.wire.sense import Sense
-from firmware_model.wire.usb import SetupPacket, Speed
+from firmware_model.wire.usb import PACKET_BYTES, SetupPacket, Speed
 
 MAX_DATA_BYTES: Final = 16 << 20  # that a command may use of OUT: nothing here buffers without end
 

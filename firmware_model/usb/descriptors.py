@@ -11,6 +11,7 @@ from typing import Final
 from firmware_model.wire.superspeed import EndpointCompanion, SuperSpeedCapability, Usb2Extension
 from firmware_model.wire.uas import PipeId, PipeUsage
 from firmware_model.wire.usb import (
+    PACKET_BYTES,
     BosDescriptor,
     ConfigurationDescriptor,
     DescriptorType,
@@ -36,7 +37,6 @@ PIPES: Final = {  # of UAS: the data goes by the same endpoints as that of Bulk-
 }
 STREAMS_EXPONENT: Final = 5  # 32 streams, and so as many commands at once
 STREAM_COUNT: Final = 1 << STREAMS_EXPONENT
-PACKET_BYTES: Final = {Speed.FULL: 64, Speed.HIGH: 512, Speed.SUPER: 1024}
 MILLIAMPERES: Final = 200
 
 

@@ -17,7 +17,7 @@ from collections.abc import Set
 from typing import Final, NamedTuple
 
 from firmware_model.usb.bulk_only import MAX_DATA_BYTES
-from firmware_model.usb.descriptors import PACKET_BYTES, PIPES, STREAM_COUNT
+from firmware_model.usb.descriptors import PIPES, STREAM_COUNT
 from firmware_model.usb.task_set import Phase, Task, TaskSet
 from firmware_model.usb.unit import Answer, FirstUnit, Unit
 from firmware_model.wire.codec import DecodeError
@@ -41,7 +41,7 @@ from firmware_model.wire.uas import (
     decode_to_drive,
     tag_of,
 )
-from firmware_model.wire.usb import SetupPacket, Speed
+from firmware_model.wire.usb import PACKET_BYTES, SetupPacket, Speed
 
 COMMAND: Final = PIPES[PipeId.COMMAND]
 STATUS: Final = PIPES[PipeId.STATUS]

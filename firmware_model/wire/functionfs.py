@@ -4,6 +4,7 @@ Source: include/uapi/linux/usb/functionfs.h; drivers/usb/gadget/function/f_fs.c.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from struct import Struct
@@ -121,6 +122,9 @@ class Event:
 
     @classmethod
     def decode_all(cls, data: bytes) -> list[Self]:
-        """Return the events that one read gave; raise DecodeError on anything else."""
-        size = cls.LAYOUT.size
-        return [cls.decode(data[at : at + size]) for at in range(0, len(data), size)]
+        """Return the events that one read gave, without those of kernels to come."""
+        size, events = cls.LAYOUT.size, []
+        for at in range(0, len(data), size):
+            with suppress(DecodeError):
+                events.append(cls.decode(data[at : at + size]))
+        return events

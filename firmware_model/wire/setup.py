@@ -87,6 +87,10 @@ class Speed(IntEnum):
     SUPER_PLUS = 6
 
 
+# Of the largest packet of a bulk endpoint (USB 2.0 section 5.8.3; USB 3.2 section 9.6.6).
+PACKET_BYTES: Final = {Speed.FULL: 64, Speed.HIGH: 512, Speed.SUPER: 1024}
+
+
 def check_header(data: bytes, kind: DescriptorType, length: int) -> None:
     """Raise DecodeError unless `data` is `length` bytes that say so and name `kind`."""
     if len(data) != length or data[0] != length:

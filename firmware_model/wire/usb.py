@@ -16,6 +16,7 @@ from firmware_model.wire.configuration import (
 from firmware_model.wire.setup import (
     DIRECTION_IN,
     FUNCTION_SUSPEND,
+    PACKET_BYTES,
     DescriptorType,
     Feature,
     Recipient,
@@ -30,6 +31,7 @@ from firmware_model.wire.setup import (
 __all__ = [
     "DIRECTION_IN",
     "FUNCTION_SUSPEND",
+    "PACKET_BYTES",
     "BosDescriptor",
     "ConfigurationDescriptor",
     "DescriptorType",

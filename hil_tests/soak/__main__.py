@@ -20,7 +20,7 @@ from hil_tests.kernel.image import NoImage
 from hil_tests.kernel.machine import MachineFault
 from hil_tests.kernel.qemu import QemuError
 from hil_tests.progress import shown
-from hil_tests.soak.run import DriveOutcome, Outcome, Run
+from hil_tests.soak.run import DriveOutcome, Failed, Outcome, Run
 
 LINES_S = 60  # between two lines where there is no terminal
 
@@ -47,7 +47,7 @@ def soak(minutes: float, seed: int | None, defect: str, as_json: bool) -> None:
 
         try:
             outcome = Run(minutes, seed, defect, tell).outcome()
-        except (NoImage, MachineFault, QemuError) as fault:
+        except (Failed, NoImage, MachineFault, QemuError) as fault:
             raise click.ClickException(str(fault)) from fault
     click.echo(json.dumps(outcome.document, indent=2) if as_json else _told(outcome))
     sys.exit(0 if outcome.is_good else 1)

@@ -85,7 +85,7 @@ class Account:
         """Hold what was read to the account, block by block.
 
         A block whose write nobody answered may be old or new; what it is found to be, it stays. A
-        fault is told once: what was found counts as known, or an LBA would be told again and again.
+        loss is told once: what was found counts as known, or an LBA would be told again and again.
         """
         for number in range(len(data) // BLOCK_BYTES):
             at = lba + number

@@ -104,8 +104,13 @@ class Reports:
             return self._last
 
     def begin(self, order: Order) -> None:
-        """Wait for the worker to call, and tell it what to do."""
-        self._line, _ = self._listener.accept()
+        """Wait for the worker to call, and tell it what to do; raise Failed if it does not."""
+        try:
+            self._line, _ = self._listener.accept()
+        except TimeoutError:
+            raise Failed(
+                f"the worker has not begun: {self._last_words('it said nothing')}"
+            ) from None
         self._line.sendall(json.dumps(asdict(order)).encode() + b"\n")
         threading.Thread(target=self._receive, daemon=True).start()
 
@@ -122,9 +127,13 @@ class Reports:
                 state, why = self._last["state"], self._last["why"] or "no error"
                 how = f"is {state} after {PATIENCE_S} s; {why}"
                 if self._has_left:
-                    said = self._log.read_text(errors="replace").splitlines() or [why]
-                    how = f"has ended: {said[-1]}"
+                    how = f"has ended: {self._last_words(why)}"
                 raise Failed(f"{what}: the worker {how}")
+
+    def _last_words(self, otherwise: str) -> str:
+        """Return the last line of what it said outside its reports."""
+        said = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
+        return (said or [otherwise])[-1]
 
     def _receive(self) -> None:
         assert self._line is not None
@@ -203,7 +212,10 @@ class Run:
         self._show = show
 
     def outcome(self) -> Outcome:
-        """Boot, soak, verify; raise NoImage or MachineFault where there is no machine."""
+        """Boot, soak, verify; raise NoImage or MachineFault where there is no machine.
+
+        Raises Failed where a worker does not begin.
+        """
         self._show("booting", 0, 1)
         with KernelMachine.boot() as machine:
             lock = threading.Lock()

@@ -34,6 +34,7 @@ PLUGS_BETWEEN_WHOLE: Final = 10  # after so many, all is looked at
 FAULTS_MAX: Final = 20  # that are told; the rest is counted
 LOOKING_S: Final = 0.05
 TELLING_S: Final = 1.0
+TOLD: Final = ("written", "read", *Kind)  # of what is counted
 
 
 class State(StrEnum):
@@ -213,21 +214,22 @@ class Worker:
         """Tell how it fares while nothing else does."""
         while True:
             time.sleep(TELLING_S)
-            self._tell(self._state)
+            self._tell()
 
-    def _tell(self, state: State) -> None:
-        tally = sum(self._tallies, Counter())
-        document: dict[str, Any] = {
-            "state": state,
-            "plugs": self._plugs,
-            "losses": self._losses,
-            "why": self._why,
-            "unanswered": sum(each.account.unanswered for each in self._writers),
-            **{name: tally[name] for name in ("written", "read", *Kind)},
-            "faults": [fault for each in self._writers for fault in tuple(each.faults)],
-        }
+    def _tell(self, state: State | None = None) -> None:
+        """Tell how it fares, and that it is in another state if one is named."""
         with self._says:
-            self._state = state
+            self._state = state or self._state
+            document: dict[str, Any] = {
+                "state": self._state,
+                "plugs": self._plugs,
+                "losses": self._losses,
+                "why": self._why,
+                "unanswered": sum(each.account.unanswered for each in self._writers),
+                # Name by name: whoever counts may add one meanwhile.
+                **{name: sum(each[name] for each in self._tallies) for name in TOLD},
+                "faults": [fault for each in self._writers for fault in tuple(each.faults)],
+            }
             self._line.sendall(json.dumps(document).encode() + b"\n")
 
 
