@@ -63,6 +63,7 @@ def _recorded(terminalreporter: Any, kind: str) -> list[Any]:
         value
         for reports in terminalreporter.stats.values()
         for report in reports
+        if getattr(report, "when", "") == "call"
         for name, value in getattr(report, "user_properties", [])
         if name == kind
     ]

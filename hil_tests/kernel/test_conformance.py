@@ -19,8 +19,8 @@ from hil_tests.kernel.outcome import CONFORMANCE
 PLAIN: Final = UsbRedir("conformance", profile="plain", pin="")
 SUITE_S: Final = 900
 
-# Through sdX, the kernel prevents the removal that this suite wants, with drivers that can.
-THROUGH_SG: Final = ("NoMedia",)
+# Whoever has sdX open, the kernel prevents the removal of its medium, which these suites want.
+THROUGH_SG: Final = ("NoMedia", "StartStopUnit")
 FAULTS_OF_THE_SUITE: Final = {
     "Sanitize.CryptoErase": "it looks for the block erase's WABEREQ, not for WACEREQ",
     "Sanitize.OverwriteReserved": "it looks for a session of iSCSI, and crashes",

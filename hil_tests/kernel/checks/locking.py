@@ -9,6 +9,7 @@ from hil_tests.kernel.drive import PluggedDrive
 from hil_tests.kernel.outcome import NotExercised
 
 FIRST_BLOCK: Final = "set -o pipefail; dd if={} bs=4096 count=1 iflag=direct status=none | md5sum"
+NO_MEDIUM: Final = "No medium found"
 MEDIUM_CHANGE: Final = {"ACTION": "change", "SUBSYSTEM": "block", "DISK_MEDIA_CHANGE": "1"}
 
 
@@ -26,7 +27,7 @@ def kernel_sees_lock_and_unlock(drive: PluggedDrive) -> None:
     said = warned(drive.machine.log_since(before))
 
     assert size == "0", f"{size} sectors are left"
-    assert "No medium found" in read.text, read.text
+    assert NO_MEDIUM in read.text, read.text
     assert told is not None, "no event of the kernel tells of another medium"
     assert again == content, "another content"
     assert not said, f"the kernel warns: {said}"

@@ -1,4 +1,4 @@
-"""What the kernel makes of a drive that is put in, put to sleep, and pulled out."""
+"""What the kernel makes of a drive that is put in and pulled out."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import Final
 
 from hil_tests.kernel.drive import PluggedDrive
 from hil_tests.kernel.kernel_log import LogRecord, warnings
-from hil_tests.kernel.outcome import NotExercised
-from hil_tests.kernel.way_in import UAS
 
 COMPLAINTS: Final = re.compile(r"warning|can't|couldn't|unrecognized|invalid|junk", re.IGNORECASE)
 # SPC-4 5.14 demands this unit attention of every drive; the kernel logs it as a warning.
 RESET: Final = "Power-on or device reset occurred"
 SLOW_MACHINE: Final = "hrtimer: interrupt took"  # a matter of the machine that QEMU runs on
 REPLUGS: Final = 2
-FALLING_ASLEEP_S: Final = 30
 
 
 def enumerates_without_a_warning(drive: PluggedDrive) -> None:
@@ -66,28 +63,6 @@ def comes_and_goes_without_a_warning(drive: PluggedDrive) -> None:
     assert not said, f"the kernel warns: {said}"
 
 
-def wakes_from_suspend_as_it_was(drive: PluggedDrive) -> None:
-    if drive.way_in.driver == UAS:
-        raise NotExercised("Linux's uas driver suspends no device by itself")
-    before = drive.machine.moment()
-    read = f"dd if={drive.block} bs=4096 count=1 iflag=direct status=none | md5sum"
-    first = drive.do(read)
-    drive.do(
-        f"""for device in {drive.usb} {drive.scsi}; do
-            echo 0 >$device/power/autosuspend_delay_ms
-            echo auto >$device/power/control
-        done
-        until [ $(cat {drive.usb}/power/runtime_status) = suspended ]; do sleep 0.05; done""",
-        FALLING_ASLEEP_S,
-    )
-    again = drive.do(read)
-    drive.do(f"echo on >{drive.scsi}/power/control; echo on >{drive.usb}/power/control")
-    said = warned(drive.machine.log_since(before))
-
-    assert first == again, "another content"
-    assert not said, f"the kernel warns: {said}"
-
-
 def warned(records: Iterable[LogRecord], *expected: str) -> str:
     """Return the first warning but those expected of any drive; nothing if there is none."""
     texts = (record.text for record in warnings(records))
@@ -102,5 +77,4 @@ CHECKS: Final = (
     lsusb_reads_every_descriptor,
     serial_number_is_twelve_hex_digits,
     comes_and_goes_without_a_warning,
-    wakes_from_suspend_as_it_was,
 )
