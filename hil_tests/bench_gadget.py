@@ -17,6 +17,7 @@ from typing import Final
 
 from hil_tests.kernel.gadget import UDC, load_port
 from hil_tests.kernel.machine import KernelMachine
+from hil_tests.kernel.packages import MACHINE, missing
 from hil_tests.kernel.references import LinuxGadget
 from hil_tests.kernel.way_in import HIGH_SPEED, SUPER_SPEED
 
@@ -105,6 +106,9 @@ def measured(machine: KernelMachine, drive: str) -> list[float]:
 
 def main() -> None:
     """Measure, and print a table."""
+    if lacking := missing(MACHINE):
+        print(lacking)
+        return
     speed = HIGH_SPEED if sys.argv[1:] == ["high"] else SUPER_SPEED
     drives = ("f_mass_storage", "ram", "plain")
     best = {drive: [0.0] * len(KINDS) for drive in drives}

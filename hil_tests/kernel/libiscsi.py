@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +25,13 @@ class Judged:
     @property
     def is_skipped(self) -> bool:
         """Whether it passed because it looked at nothing."""
-        return self.has_passed and any(line.startswith(SKIPPED) for line in self.said)
+        return bool(self.why_skipped)
+
+    @property
+    def why_skipped(self) -> str:
+        """What it said then; empty if it looked at something."""
+        said = (line.removeprefix(SKIPPED) for line in self.said if line.startswith(SKIPPED))
+        return next(said, "") if self.has_passed else ""
 
 
 def judged(output: str) -> list[Judged]:
@@ -37,12 +44,16 @@ def judged(output: str) -> list[Judged]:
     ]
 
 
-def summary(tests: Iterable[Judged]) -> str:
-    """Return how many passed, were skipped and failed, in a line."""
-    all_ = list(tests)
-    skipped = sum(each.is_skipped for each in all_)
-    failed = sum(not each.has_passed for each in all_)
-    return f"{len(all_) - skipped - failed} passed, {skipped} skipped, {failed} failed"
+def summary(tests: Sequence[Judged]) -> str:
+    """Return how many passed, were skipped and failed; below, what was skipped, by its cause."""
+    skipped = defaultdict(list)
+    for each in tests:
+        if each.is_skipped:
+            skipped[each.why_skipped].append(each.name)
+    skips = sum(len(names) for names in skipped.values())
+    failed = sum(not each.has_passed for each in tests)
+    counts = f"{len(tests) - skips - failed} passed, {skips} skipped, {failed} failed"
+    return "\n".join([counts, *(f"{why}: {', '.join(names)}" for why, names in skipped.items())])
 
 
 def _lines(text: str) -> tuple[str, ...]:

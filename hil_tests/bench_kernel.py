@@ -1,0 +1,119 @@
+"""What Linux gets from a drive by each way in: `python -m hil_tests.bench_kernel [usbredir|vhci]`.
+
+In one boot of the kernel lab, beside the rival of each way: QEMU's own stick in C, and the mass
+storage of the PyPI package usbip, where it is installed. Ours is a native drive that encrypts what
+it keeps in the model of a flash; the rivals keep it in a file and in memory, as it is. fio reads
+and writes past the page cache. All drives are in at once; rounds alternate, and each number is that
+of the round that was disturbed least, in MB/s. The ratio is to the rival, which comes first.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Final
+
+from hil_tests.bench_usbip import ANSWER, DISK_BYTES, THEIRS
+from hil_tests.kernel.drive import PluggedDrive
+from hil_tests.kernel.machine import KernelMachine
+from hil_tests.kernel.ours import UsbRedir, Vhci, attached_by_vhci
+from hil_tests.kernel.packages import BATTERY, MACHINE, missing
+from hil_tests.kernel.references import QemuDisk
+from hil_tests.kernel.way_in import BULK_ONLY, HIGH_SPEED, Unplug, WayIn
+
+ROUNDS: Final = 5
+WORKLOADS: Final = {
+    "write 1M": "--rw=write --bs=1M",
+    "read 1M": "--rw=read --bs=1M",
+    "read 4K": "--rw=randread --bs=4k --number_ios=1000 --norandommap",
+    "read 4K x 32": "--rw=randread --bs=4k --number_ios=4000 --norandommap --iodepth=32",
+}
+FIO: Final = (
+    "fio --name=bench --direct=1 --ioengine=libaio --output-format=json --size=24M --runtime=5"
+)
+NAME_CHARACTERS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PypiUsbIp:
+    """The mass storage of the PyPI package usbip, served at a port of the host."""
+
+    port: int
+    name: str = "PyPI usbip"
+    driver: str = BULK_ONLY
+    speed_mbps: int = HIGH_SPEED
+    disk_bytes: int = DISK_BYTES
+    pin: str = ""
+    departures: Mapping[str, str] = field(default_factory=dict)
+
+    def plug(self, machine: KernelMachine) -> Unplug:
+        return attached_by_vhci(machine, f"usbip --tcp-port {self.port} attach -r 127.0.0.1 -b 1-1")
+
+
+@contextmanager
+def pypi_usbip() -> Iterator[PypiUsbIp]:
+    """Serve it, as long as the context lasts."""
+    server = subprocess.Popen(
+        [sys.executable, "-c", ANSWER + THEIRS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    try:
+        url = server.stdout.readline()  # usbip://HOST:PORT/BUSID
+        yield PypiUsbIp(int(url.rpartition(":")[2].partition("/")[0]))
+    finally:
+        server.communicate()
+
+
+def megabytes_per_s(drive: PluggedDrive, workload: str) -> float:
+    """Return what one run of fio moved."""
+    said = drive.do(f"{FIO} {workload} --filename={drive.block}")
+    job = json.loads(said)["jobs"][0]
+    return float(job["read"]["bw_bytes"] + job["write"]["bw_bytes"]) / 1e6
+
+
+def compare(machine: KernelMachine, ways_in: list[WayIn], aim: str) -> None:
+    """Measure, and print a table."""
+    drives = [PluggedDrive.plugged(machine, each) for each in ways_in]
+    print(f"{aim:<{NAME_CHARACTERS}}", *(kind.rjust(16) for kind in WORKLOADS))
+    best = [dict.fromkeys(WORKLOADS, 0.0) for _ in drives]
+    for number in range(ROUNDS):
+        for drive, numbers in zip(drives, best, strict=True):
+            for kind, workload in WORKLOADS.items():
+                numbers[kind] = max(numbers[kind], megabytes_per_s(drive, workload))
+            print(f"round {number + 1}: {drive.way_in.name}", file=sys.stderr)
+    for drive, numbers in zip(drives, best, strict=True):
+        cells = (
+            f"{numbers[kind]:.1f} ({numbers[kind] / best[0][kind]:.2f})".rjust(16)
+            for kind in WORKLOADS
+        )
+        print(f"{drive.way_in.name:<{NAME_CHARACTERS}}", *cells, flush=True)
+        drive.unplug()
+
+
+def main() -> None:
+    """Do one comparison, or both."""
+    wanted = sys.argv[1:] or ["usbredir", "vhci"]
+    if lacking := missing({**MACHINE, **BATTERY}):
+        print(lacking)
+        return
+    with ExitStack() as stack:
+        machine = stack.enter_context(KernelMachine.boot(lambda line: print(line, file=sys.stderr)))
+        if "usbredir" in wanted:
+            ours = UsbRedir(), UsbRedir("usbredir BOT", BULK_ONLY)
+            compare(machine, [QemuDisk("QEMU usb-storage", BULK_ONLY), *ours], "aim 0.8")
+        if "vhci" in wanted and find_spec("usbip") is None:
+            print("without the rival: the PyPI package usbip is not installed")
+        elif "vhci" in wanted:
+            compare(machine, [stack.enter_context(pypi_usbip()), Vhci()], "aim 5.0")
+
+
+if __name__ == "__main__":
+    main()
