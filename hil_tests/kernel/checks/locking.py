@@ -21,8 +21,9 @@ def kernel_sees_lock_and_unlock(drive: PluggedDrive) -> None:
     drive.lock()
     size = drive.attribute("size")
     read = drive.machine.run(FIRST_BLOCK.format(drive.block))
+    locked = drive.machine.moment()  # locking is told by such an event too
     drive.unlock()
-    told = drive.machine.event_since(before, MEDIUM_CHANGE | {"DEVNAME": drive.name})
+    told = drive.machine.event_since(locked, MEDIUM_CHANGE | {"DEVNAME": drive.name})
     again = drive.do(FIRST_BLOCK.format(drive.block))
     said = warned(drive.machine.log_since(before))
 

@@ -23,10 +23,7 @@ def written(path, text):
     with open(path, "w") as file:
         file.write(text)
 def content():
-    try:
-        os.preadv(disk, [page], 0)
-    except OSError:
-        return None
+    os.preadv(disk, [page], 0)
     return bytes(page)
 disk = os.open("{block}", os.O_RDONLY | os.O_DIRECT)
 page = mmap.mmap(-1, 4096)
@@ -35,10 +32,13 @@ written("/sys/module/suspend/parameters/pm_test_delay", "1")
 written("/sys/power/pm_test", "devices")
 try:
     written("/sys/power/state", "freeze")
-    after = content()
-    result = "same" if after == before else "none" if after is None else "other"
 except OSError:
     result = "awake"
+else:
+    try:
+        result = "same" if content() == before else "other"
+    except OSError:
+        result = "none"
 written("/sys/block/{name}/uevent", "change {sleeper} RESULT=" + result)
 """
 
