@@ -10,14 +10,14 @@ from hil_tests.kernel.drive import PluggedDrive
 
 def inquiry_and_capacity_agree_with_the_kernel(drive: PluggedDrive) -> None:
     inquiry = drive.do(f"sg_inq {drive.generic}")
-    last, block_bytes = (
+    blocks, block_bytes = (
         int(each, 16) for each in drive.do(f"sg_readcap --brief {drive.generic}").split()
     )
 
     for attribute, title in (("vendor", "Vendor identification"), ("model", "Product ident")):
         told = drive.attribute(f"device/{attribute}")
         assert re.search(rf"{title}\w*: {re.escape(told)}", inquiry), f"not {told!r}: {inquiry}"
-    assert last * block_bytes == drive.way_in.disk_bytes, f"{last} blocks of {block_bytes}"
+    assert blocks * block_bytes == drive.way_in.disk_bytes, f"{blocks} blocks of {block_bytes}"
 
 
 def read_capacity_16_agrees(drive: PluggedDrive) -> None:
