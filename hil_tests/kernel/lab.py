@@ -11,7 +11,8 @@ from hil_tests.kernel.outcome import NotExercised, Outcome, Verdict
 from hil_tests.kernel.qemu import QemuError
 from hil_tests.kernel.way_in import WayIn
 
-FAILURES = (AssertionError, CommandFailed, MachineFault, NotFound, QemuError, ValueError)
+ABOUT_THE_CHECK = (AssertionError, CommandFailed, ValueError)
+FAILURES = (*ABOUT_THE_CHECK, MachineFault, NotFound, QemuError)
 REASON_CHARACTERS = 160
 
 
@@ -25,7 +26,15 @@ class Lab:
         self._not_found: dict[str, str] = {}  # ways in that have failed, and how
 
     def machine(self) -> KernelMachine:
-        """Return a machine that runs; raise NoImage or MachineFault if there can be none."""
+        """Return a machine that runs, and that the battery has nothing in.
+
+        Raises NoImage or MachineFault if there can be none.
+        """
+        machine = self._running()
+        self._take_out()
+        return machine
+
+    def _running(self) -> KernelMachine:
         if self._machine is not None and not self._machine.is_usable:
             self.close()
         if self._machine is None:
@@ -36,10 +45,9 @@ class Lab:
         """Return the drive of a way in, plugged in; raise NotFound if the kernel finds none."""
         if way_in.name in self._not_found:
             raise NotFound(self._not_found[way_in.name])
-        machine = self.machine()
+        machine = self._running()
         if self._drive is not None and self._drive.way_in is not way_in:
-            self._drive.unplug()
-            self._drive = None
+            self._take_out()
         if self._drive is None:
             drive = PluggedDrive(machine, way_in)
             try:
@@ -50,6 +58,11 @@ class Lab:
             self._drive = drive
         return self._drive
 
+    def _take_out(self) -> None:
+        if self._drive is not None:
+            self._drive.unplug()
+            self._drive = None
+
     def outcome(self, check: Check, way_in: WayIn) -> Outcome:
         """Have a check done, and return what came of it."""
         name = title(check)
@@ -59,7 +72,8 @@ class Lab:
         except NotExercised as lacking:
             return Outcome(name, way_in.name, Verdict.NOT_EXERCISED, _line(lacking))
         except FAILURES as failed:
-            if departure:
+            # What is known of a check excuses neither a kernel that crashed nor a drive not found.
+            if departure and isinstance(failed, ABOUT_THE_CHECK):
                 return Outcome(name, way_in.name, Verdict.DIFFERS, departure)
             self.close()
             return Outcome(name, way_in.name, Verdict.FAILED, _line(failed))
