@@ -96,7 +96,8 @@ class KernelMachine:
         self._numbers = itertools.count(1)
         self._answers: dict[int, dict[str, Any]] = {}
         self._is_usable = True
-        self.ends_with_it = ExitStack()  # what serves this machine from outside
+        self.ends_with_it = ExitStack()  # what serves this machine from outside, and its folder
+        self.ends_with_it.callback(shutil.rmtree, self.folder, ignore_errors=True)
         settings = {
             "AGENT": agent.__file__,
             "MODULES": str(image.modules),
@@ -105,11 +106,11 @@ class KernelMachine:
             "PATH": f"{Path(sys.executable).parent}:{PATH}",
         }
         archive = self.folder / "initramfs"
-        archive.write_bytes(initramfs(image, settings))
         try:
+            archive.write_bytes(initramfs(image, settings))
             self.qemu = Qemu(image.vmlinux, archive, self.folder, memory_mib)
         except BaseException:
-            shutil.rmtree(self.folder)
+            self.ends_with_it.close()
             raise
         try:
             self.answer(0, BOOT_S)
@@ -133,9 +134,8 @@ class KernelMachine:
     def close(self) -> None:
         """End it; what was in its memory and in its folder is gone."""
         self._is_usable = False
-        self.qemu.close()
-        self.ends_with_it.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with self.ends_with_it:
+            self.qemu.close()
 
     @property
     def is_usable(self) -> bool:

@@ -111,6 +111,9 @@ class Qemu:
         self.qmp, self.agent, self.console = Qmp(JsonLines(ours[0])), JsonLines(ours[1]), ours[2]
         try:
             self.qmp.begin()
+        except QemuError as gone:
+            self.close()
+            raise QemuError(f"{gone}\n{self.last_words()}") from gone
         except BaseException:
             self.close()
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,7 +26,7 @@ BOOTS_AND_WAITS = """
 import sys
 from hil_tests.kernel.machine import KernelMachine
 machine = KernelMachine.boot()
-print(machine.qemu.pid, flush=True)
+print(machine.qemu.pid, machine.folder, flush=True)
 sys.stdin.read()
 """
 
@@ -192,11 +193,13 @@ def test_machine_dies_with_the_process_that_booted_it() -> None:
         text=True,
     )
     assert owner.stdout is not None
-    qemu = os.pidfd_open(int(owner.stdout.readline()))
+    pid, folder = owner.stdout.readline().split()
+    qemu = os.pidfd_open(int(pid))
     owner.send_signal(signal.SIGKILL)
     owner.communicate()
     ended, _, _ = select.select([qemu], [], [], GONE_S)
     os.close(qemu)
+    shutil.rmtree(folder)  # which nobody is left to do
 
     assert ended
 
