@@ -24,6 +24,7 @@ PORT: Final = "sedlab.agent"
 OUTPUT_BYTES_MAX: Final = 8 << 20
 LOG_RECORD_BYTES_MAX: Final = 8192
 DYING_S: Final = 10  # what a killed process gets to go, where the kernel lets it
+SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h: past rmem_max, or events get lost
 EVENTS_OF_KERNEL: Final = 1  # the multicast group of NETLINK_KOBJECT_UEVENT
 
 
@@ -37,7 +38,7 @@ class Events:
     def listen(self) -> None:
         """Take in events, for ever."""
         with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 15) as uevents:
-            uevents.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            uevents.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
             uevents.bind((0, EVENTS_OF_KERNEL))
             while True:
                 self.add(uevents.recv(1 << 16))
