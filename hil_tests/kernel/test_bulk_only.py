@@ -61,6 +61,7 @@ def test_device_ends_each_case_as_in_process(
         for case in told["cases"]:
             record_property(BULK_ONLY_CASE, outcome(name, case).record())
 
+    assert {case["case"] for case in expected["cases"]} == set(range(1, 14))
     for case in expected["cases"]:
         case["halt"] = HALTS_AT_SUPER_SPEED.get(case["name"], case.get("halt"))
 

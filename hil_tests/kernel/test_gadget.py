@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -12,7 +12,8 @@ from hil_tests.kernel.drive import PluggedDrive
 from hil_tests.kernel.gadget import UDC, Gadget, Serving, load_port
 from hil_tests.kernel.machine import CommandFailed, KernelMachine
 from hil_tests.kernel.ours import PIN, sedlab
-from hil_tests.kernel.test_bulk_only import seen
+from hil_tests.kernel.outcome import BULK_ONLY_CASE
+from hil_tests.kernel.test_bulk_only import outcome, seen
 from hil_tests.kernel.way_in import HIGH_SPEED
 
 WAY_IN = Gadget("gadget itself")
@@ -40,15 +41,22 @@ def served(machine: KernelMachine) -> Serving:
     return Serving(machine, WAY_IN)
 
 
-def test_device_ends_each_case_as_in_process(machine: KernelMachine, drive: PluggedDrive) -> None:
+def test_device_ends_each_case_as_in_process(
+    machine: KernelMachine,
+    drive: PluggedDrive,
+    record_property: Callable[[str, object], None],
+) -> None:
     expected = json.loads(sedlab(machine, "bot-cases", "model:native", "--json"))
     options = ("--destroys-data", "--json")
     try:
         cases = drive.sedlab("bot-cases", drive.url, *options, SEDLAB_PIN_USER=PIN)
     except CommandFailed as failed:  # recoveries: dummy_hcd's FIFO keeps what a reset takes back
         cases = failed.ended.text
+    document = json.loads(cases)
+    for case in document["cases"]:
+        record_property(BULK_ONLY_CASE, outcome("usb: gadget", case).record())
 
-    assert seen(json.loads(cases)) == seen(expected)
+    assert seen(document) == seen(expected)
 
 
 def test_operator_unplugs_it_and_plugs_it_in(machine: KernelMachine, drive: PluggedDrive) -> None:
