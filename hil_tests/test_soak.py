@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from firmware_model.emulated_drive import EmulatedDrive
 from hil_tests.soak.account import BLOCK_BYTES, Account, Fault, Kind, block, content
 from hil_tests.soak.block_device import TRANSFER_BLOCKS_MAX, Gone, Transfers
-from hil_tests.soak.run import Failed, Reports, complaints, growth
+from hil_tests.soak.run import DriveOutcome, Failed, Outcome, Reports, complaints, growth
 from hil_tests.soak.served_drive import Usage
 from hil_tests.soak.worker import Order, Writer
 from hil_tests.targets import ModelName, powered
@@ -311,6 +311,15 @@ def test_process_that_grows_is_told() -> None:
 
 def test_process_that_was_not_looked_at_has_not_passed() -> None:
     assert growth(None, USAGE)
+
+
+def test_drive_that_was_not_verified_has_not_passed() -> None:
+    good = [
+        Outcome(SEED, 30, (DriveOutcome("one", is_verified=is_verified),), ()).is_good
+        for is_verified in (True, False)
+    ]
+
+    assert good == [True, False]
 
 
 def test_kernel_that_waits_too_long_or_stumbles_is_told() -> None:

@@ -62,6 +62,7 @@ class DriveOutcome:
     errors: list[str] = field(default_factory=list)
     before: Usage | None = None
     after: Usage | None = None
+    is_verified: bool = False  # all of it, at the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,10 @@ class Outcome:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing was lost, and nothing else went wrong."""
-        return not self.kernel and not any(
-            each.lost or each.other or each.errors for each in self.drives
+        """Whether all was looked at, nothing was lost, and nothing else went wrong."""
+        return not self.kernel and all(
+            each.is_verified and not (each.lost or each.other or each.errors)
+            for each in self.drives
         )
 
     @property
@@ -171,6 +173,7 @@ class Soaked:
                 self._replug()
             self._reports.end()
             self._reports.wait("not verified", lambda told: told["state"] == State.DONE)
+            self.outcome.is_verified = True
         except (Failed, *FAULTS) as failed:
             self.outcome.errors.append(f"{type(failed).__name__}: {failed}")
             self.outcome.errors += [f"its server said: {line}" for line in self.drive.said]
