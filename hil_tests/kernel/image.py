@@ -6,6 +6,7 @@ It is kept in a cache, one folder for each kernel.
 from __future__ import annotations
 
 import fcntl
+import functools
 import lzma
 import os
 import re
@@ -100,6 +101,7 @@ def _alone(cache: Path) -> Iterator[None]:
         yield
 
 
+@functools.cache  # apt-cache takes a second, and a process boots many machines
 def _kernel_package(cache: Path) -> str:
     """Return the name of Debian's current kernel; where nobody knows, of the newest kept one."""
     if shutil.which("apt-cache"):
