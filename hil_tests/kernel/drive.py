@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Final, Self
 
-from hil_tests.kernel import warm
+from hil_tests.kernel import inside
 from hil_tests.kernel.kernel_log import LogRecord
-from hil_tests.kernel.machine import CommandFailed, Ended, KernelMachine
+from hil_tests.kernel.machine import KernelMachine
 from hil_tests.kernel.way_in import Unplug, WayIn
 
 # A SCSI device behind a USB interface: /devices/…/2-1/2-1:1.0/host0/target0:0:0/0:0:0:0
@@ -16,11 +15,6 @@ BEHIND_USB: Final = re.compile(r"(?P<device>.+)/(?P<interface>[^/]+)/host\d+/tar
 ATTACHED: Final = {"ACTION": "bind", "SUBSYSTEM": "scsi", "DRIVER": "sd"}
 GONE: Final = {"ACTION": "remove", "SUBSYSTEM": "usb", "DEVTYPE": "usb_device"}
 FINDING_S: Final = 60
-SEDLAB_S: Final = 180
-REQUESTS, ANSWERS = f"/run/{warm.REQUESTS}", f"/run/{warm.ANSWERS}"
-WARM: Final = (
-    f"test -p {REQUESTS} || {{ mkfifo {REQUESTS} {ANSWERS}; python3 -m {warm.__name__} /run & }}"
-)
 
 
 class NotFound(Exception):
@@ -58,7 +52,8 @@ class PluggedDrive:
     def attach(self) -> None:
         """Put it in as it comes, and wait until the kernel has it as a disk."""
         machine = self.machine
-        machine.output_of(WARM)  # meanwhile
+        if self.way_in.pin:
+            inside.warm_up(machine)
         before = machine.moment()
         self._unplug = self.way_in.plug(machine)
         disk = machine.event_since(before, ATTACHED, FINDING_S)
@@ -99,15 +94,7 @@ class PluggedDrive:
 
     def sedlab(self, *arguments: str, **variables: str) -> str:
         """Return what a command of ours says in the machine; raise CommandFailed if it fails."""
-        # Its owner's list of drives is in the folder that both sides share.
-        home = {"XDG_CONFIG_HOME": str(self.machine.folder)}
-        request = json.dumps([arguments, home | variables]).encode()
-        exchange = f"cat >{REQUESTS} && cat {ANSWERS}"
-        answer = self.machine.output_of(exchange, timeout_s=SEDLAB_S, stdin=request)
-        said, _, status = answer.rpartition("\n")
-        if status != "0":
-            raise CommandFailed(f"sedlab {arguments[0]}", Ended(int(status), said.encode()))
-        return said
+        return inside.sedlab(self.machine, *arguments, **variables)
 
     def unplug(self) -> None:
         """Take it out, whatever it is doing, and wait until the kernel has noticed."""

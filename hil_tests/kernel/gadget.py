@@ -1,6 +1,6 @@
 """Our drive as a USB device of the machine itself, on a device port that the same kernel emulates.
 
-The server runs in the machine, as on a board; pulling the plug is ending it.
+The server runs in the machine, as on a board; pulling the plug is killing it.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from hil_tests.kernel.inside import begin_sedlab
 from hil_tests.kernel.machine import KernelMachine
 from hil_tests.kernel.ours import DISK_BYTES, PIN, drive_file
 from hil_tests.kernel.way_in import BULK_ONLY, HIGH_SPEED, SUPER_SPEED, Unplug
@@ -34,7 +36,7 @@ class Gadget:
 
     def plug(self, machine: KernelMachine) -> Unplug:
         load_port(machine, self.speed_mbps)
-        return Serving(machine, self).end
+        return partial(Serving(machine, self).end, "KILL")  # as by a loss of power
 
 
 class Serving:
@@ -45,14 +47,12 @@ class Serving:
         made = drive_file(machine, way_in)
         self.drive = PurePosixPath("/run", made.name)
         self._said = self.drive.with_suffix(".json")
+        machine.output_of(f"cp --no-clobber {made} {self.drive}")
+        arguments = ("serve", str(self.drive), "--gadget", "--json")
+        self._pid = begin_sedlab(machine, str(self._said), *arguments)
         machine.output_of(
-            f"""set -e
-            cp --no-clobber {made} {self.drive}
-            rm -f {self._said}
-            sedlab serve {self.drive} --gadget --json >{self._said} 2>{self._said}.err &
-            echo $! >{self._said}.pid
-            until [ -s {self._said} ]; do
-                kill -0 $! || {{ cat {self._said}.err; exit 1; }}
+            f"""until [ -s {self._said} ]; do
+                kill -0 {self._pid} || {{ cat {self._said}.err; exit 1; }}
                 sleep 0.1
             done""",
             timeout_s=STARTING_S,
@@ -69,8 +69,8 @@ class Serving:
     def end(self, signal: str = "TERM") -> None:
         """End it by a signal, and wait until it has."""
         self._machine.output_of(
-            f"""pid=$(cat {self._said}.pid)
-            kill -{signal} $pid && while kill -0 $pid 2>/dev/null; do sleep 0.05; done""",
+            f"""kill -{signal} {self._pid}
+            while kill -0 {self._pid} 2>/dev/null; do sleep 0.05; done""",
             timeout_s=ENDING_S,
         )
 

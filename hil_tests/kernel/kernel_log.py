@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Self
 
+FAULT: Final = re.compile(  # of the kernel itself
+    r"\bBUG\b|\bOops\b|WARNING: CPU|blocked for more than|refcount_t|list_(add|del) corruption"
+)
+# What hangs and is reset is tried again, so that nobody but this log learns of it.
+RECOVERY: Final = re.compile(r"reset \S+ USB device|uas_eh_|timed? ?out|I/O error", re.IGNORECASE)
 HEAD: Final = re.compile(r"(\d{1,10}),(\d{1,20}),(\d{1,20}),[^;\n]*;([^\n]*)")
 
 
@@ -37,6 +42,11 @@ class LogRecord:
 
     def __str__(self) -> str:
         return f"[{self.time_us / 1e6:12.6f}] {self.text}"
+
+
+def troubles(records: Iterable[LogRecord]) -> list[LogRecord]:
+    """Return what tells of a fault of the kernel, or of a device that did not do as it was told."""
+    return [each for each in records if FAULT.search(each.text) or RECOVERY.search(each.text)]
 
 
 def warnings(records: Iterable[LogRecord]) -> list[LogRecord]:

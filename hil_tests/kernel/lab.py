@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hil_tests.kernel.checks import Check, title
+from hil_tests.kernel.checks import PULLED, Check, title
 from hil_tests.kernel.drive import NotFound, PluggedDrive
+from hil_tests.kernel.kernel_log import troubles
 from hil_tests.kernel.machine import CommandFailed, KernelMachine, MachineFault
 from hil_tests.kernel.outcome import NotExercised, Outcome, Verdict
 from hil_tests.kernel.qemu import QemuError
@@ -68,7 +69,7 @@ class Lab:
         name = title(check)
         departure = way_in.departures.get(name, "")
         try:
-            check(self.drive(way_in))
+            self._do(check, self.drive(way_in))
         except NotExercised as lacking:
             return Outcome(name, way_in.name, Verdict.NOT_EXERCISED, _line(lacking))
         except FAILURES as failed:
@@ -81,6 +82,14 @@ class Lab:
             why = f"holds, although it is known not to: {departure}"
             return Outcome(name, way_in.name, Verdict.FAILED, why)
         return Outcome(name, way_in.name, Verdict.PASSED)
+
+    def _do(self, check: Check, drive: PluggedDrive) -> None:
+        """Have it done, and raise AssertionError if the kernel had to help along."""
+        before = drive.machine.moment()
+        check(drive)
+        if check not in PULLED and drive.machine.is_usable:
+            said = troubles(drive.machine.log_since(before))
+            assert not said, f"the kernel logged: {said[0].text}"
 
     def close(self) -> None:
         """End the machine."""

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -24,6 +25,7 @@ from hil_tests.kernel.way_in import (
     Unplug,
     WayIn,
 )
+from host_driver.operator_socket import OperatorSocket
 
 DISK_BYTES: Final = 128 << 20
 SETTINGS: Final = (*FAST, "--capacity", f"{DISK_BYTES >> 20} MiB")
@@ -44,12 +46,13 @@ class UsbRedir:
     pin: str = PIN
     departures: Mapping[str, str] = field(default_factory=dict)
     profile: str = "native"
+    defect: str = ""
 
     def plug(self, machine: KernelMachine) -> Unplug:
         drive = drive_file(machine, self)
         socket = drive.with_suffix(".redir")
         served(machine, self, "--usbredir", str(socket))
-        return machine.plug_usbredir(socket)
+        return _with_its_power(drive, machine.plug_usbredir(socket))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,11 @@ class Vhci:
     pin: str = PIN
     departures: Mapping[str, str] = field(default_factory=lambda: OF_VHCI)
     profile: str = "native"
+    defect: str = ""
 
     def plug(self, machine: KernelMachine) -> Unplug:
-        drive = served(machine, self, "--usbip", "127.0.0.1:0")
-        return attached_by_vhci(machine, drive["attach"])
+        attach = served(machine, self, "--usbip", "127.0.0.1:0")["attach"]
+        return _with_its_power(drive_file(machine, self), attached_by_vhci(machine, attach))
 
 
 # USB/IP has no streams, and so no UAS at SuperSpeed.
@@ -89,6 +93,18 @@ def attached_by_vhci(machine: KernelMachine, attach: str) -> Unplug:
         machine.output_of(f"usbip detach -p {port.removeprefix('port')}")
 
     return unplug
+
+
+def _with_its_power(drive: Path, unplug: Unplug) -> Unplug:
+    """Return what takes a drive out as `unplug` does; it has no power but that of its plug."""
+
+    def pull() -> None:
+        unplug()
+        with closing(OperatorSocket(str(drive))) as operator:
+            operator.power_off()
+            operator.power_on()
+
+    return pull
 
 
 class OurWayIn(WayIn, Protocol):
@@ -116,7 +132,8 @@ def served(machine: KernelMachine, way_in: UsbRedir | Vhci, *how: str) -> dict[s
     transports = ("--no-uas",) if way_in.driver == BULK_ONLY else ()
     said = drive.with_suffix(".json")
     if not said.exists():
-        server = Server(machine.folder, drive.name, *how, "--speed", speed, *transports, "--json")
+        target = f"model:{drive.name}+{way_in.defect}" if way_in.defect else drive.name
+        server = Server(machine.folder, target, *how, "--speed", speed, *transports, "--json")
         machine.ends_with_it.callback(server.ends, signal.SIGTERM)
         server.drives()
         said.write_text(server.said)

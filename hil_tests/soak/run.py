@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import shlex
 import socket
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hil_tests.command_line import ROOT
+from hil_tests.kernel.kernel_log import FAULT
 from hil_tests.kernel.machine import HOST_LOOPBACK, CommandFailed, KernelMachine, MachineFault
 from hil_tests.kernel.ours import UsbRedir, Vhci
 from hil_tests.kernel.qemu import QemuError
@@ -36,9 +36,6 @@ WORKING_MAX_S: Final = 2.0  # between two plugs
 # What a process may have more at the end than after the warm-up.
 ANONYMOUS_KIB_MORE: Final = 8192
 FILES_MORE, THREADS_MORE = 4, 4
-COMPLAINTS: Final = re.compile(
-    r"\bBUG\b|\bOops\b|WARNING: CPU|blocked for more than|refcount_t|list_(add|del) corruption"
-)
 FAULTS = (CommandFailed, DriveError, MachineFault, QemuError, OSError, ValueError)
 
 Show = Callable[[str, int, int], None]  # what to say, seconds that have passed, of how many
@@ -294,7 +291,7 @@ def growth(before: Usage | None, after: Usage | None) -> list[str]:
 
 def complaints(log: str) -> tuple[str, ...]:
     """Return the lines of a kernel's log that tell of a fault of the kernel."""
-    return tuple(line.strip() for line in log.splitlines() if COMPLAINTS.search(line))
+    return tuple(line.strip() for line in log.splitlines() if FAULT.search(line))
 
 
 def line(outcomes: Iterable[DriveOutcome]) -> str:

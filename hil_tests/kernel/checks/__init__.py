@@ -24,6 +24,10 @@ BATTERY: Final[tuple[Check, ...]] = (
     *suspend.CHECKS,  # last, as the machine is of no use any more
 )
 
+PULLED: Final = frozenset(  # the kernel has something to say of what is pulled in a write
+    (files.vfat_outlives_a_plug_pulled_in_a_write, files.ext4_outlives_a_plug_pulled_in_a_write)
+)
+
 
 def title(check: Check) -> str:
     """Return what a table calls a check."""
