@@ -26,6 +26,7 @@ from hil_tests.kernel.kernel_log import LogRecord
 from hil_tests.kernel.qemu import Bus, Qemu, QemuError
 
 MEMORY_MIB: Final = 1024
+PROCESSORS: Final = 2
 BOOT_S: Final = 120
 COMMAND_CHARACTERS: Final = 80  # of one that failed, as it is told
 GRACE_S: Final = 30  # for the answer, beyond the time that a command may take
@@ -87,7 +88,11 @@ class KernelMachine:
     """The machine. Close it, or use it as a context; a process that dies takes it along."""
 
     def __init__(
-        self, image: Image, memory_mib: int = MEMORY_MIB, grace_s: float = GRACE_S
+        self,
+        image: Image,
+        memory_mib: int = MEMORY_MIB,
+        grace_s: float = GRACE_S,
+        processors: int = PROCESSORS,
     ) -> None:
         """Boot it; raise MachineFault with its last words if it does not come up."""
         self.folder = Path(tempfile.mkdtemp(prefix="sedlab-"))
@@ -108,7 +113,7 @@ class KernelMachine:
         archive = self.folder / "initramfs"
         try:
             archive.write_bytes(initramfs(image, settings))
-            self.qemu = Qemu(image.vmlinux, archive, self.folder, memory_mib)
+            self.qemu = Qemu(image.vmlinux, archive, self.folder, memory_mib, processors)
         except BaseException:
             self.ends_with_it.close()
             raise
@@ -120,10 +125,14 @@ class KernelMachine:
 
     @classmethod
     def boot(
-        cls, say: Callable[[str], None] = lambda line: None, memory_mib: int = MEMORY_MIB
+        cls,
+        say: Callable[[str], None] = lambda line: None,
+        memory_mib: int = MEMORY_MIB,
+        processors: int = PROCESSORS,
     ) -> Self:
         """Boot Debian's kernel; raise NoImage if it can't be had, else as the constructor does."""
-        return cls(Image.cached(default_cache(), say), memory_mib)
+        image = Image.cached(default_cache(), say)
+        return cls(image, memory_mib, processors=processors)
 
     def __enter__(self) -> Self:
         return self

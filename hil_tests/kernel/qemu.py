@@ -85,7 +85,9 @@ class Qmp:
 class Qemu:
     """A running machine, as seen from outside."""
 
-    def __init__(self, kernel: Path, initramfs: Path, shared: Path, memory_mib: int) -> None:
+    def __init__(
+        self, kernel: Path, initramfs: Path, shared: Path, memory_mib: int, processors: int
+    ) -> None:
         """Start it; `shared` is the folder that it may write to, and that its logs go to."""
         self.console_log = shared / "console.log"
         self._output = shared / "qemu.log"
@@ -94,7 +96,7 @@ class Qemu:
         ours, theirs = zip(*pairs, strict=True)
         arguments = [
             *("-kernel", str(kernel), "-initrd", str(initramfs), "-append", COMMAND_LINE),
-            *_machine(memory_mib),
+            *_machine(memory_mib, processors),
             *_files(shared),
             *_connections(self.console_log, *(each.fileno() for each in theirs)),
         ]
@@ -201,9 +203,18 @@ class Qemu:
         self.console.close()
 
 
-def _machine(memory_mib: int) -> list[str]:
+def _machine(memory_mib: int, processors: int) -> list[str]:
     return [
-        *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", PROCESSOR, "-smp", "2"),
+        *(
+            "-machine",
+            "q35",
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            PROCESSOR,
+            "-smp",
+            str(processors),
+        ),
         *("-m", str(memory_mib), "-nodefaults", "-no-reboot", "-display", "none"),
         *("-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="),
         *("-device", "qemu-xhci,id=xhci,p2=8,p3=8", "-device", "usb-ehci,id=ehci"),
