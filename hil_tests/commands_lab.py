@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from host_driver.commands.options import TargetType
+
 if TYPE_CHECKING:
     from hil_tests.kernel.machine import KernelMachine
+    from hil_tests.kernel.qemu import Bus
 
 SCRIPT_S: Final = 3600
 
 
 @click.command()
+@click.argument("target", required=False, type=TargetType())
 @click.option(
     "--usbredir",
     "socket_path",
@@ -23,31 +28,68 @@ SCRIPT_S: Final = 3600
     help="Unix socket of a usbredir server, whose device is plugged in.",
 )
 @click.option("--high-speed", is_flag=True, help="Plug it into USB 2, not USB 3.")
+@click.option("--no-uas", is_flag=True, help="Have TARGET offer Bulk-Only alone.")
 @click.option("--memory", default=1024, show_default=True, help="Memory of the machine, in MiB.")
-def lab(socket_path: Path | None, high_speed: bool, memory: int) -> None:
+def lab(
+    target: str | None, socket_path: Path | None, high_speed: bool, no_uas: bool, memory: int
+) -> None:
     """Give a root shell on a stock Linux kernel, in a machine that is gone afterwards.
+
+    TARGET, model:PROFILE[+DEFECT] or FILE.sed, is plugged in: the kernel has it as a disk. FILE.sed
+    keeps what is written to it.
 
     All your files are there, at their places. What is changed is forgotten, but for the folder in
     $SHARED, which is one and the same on both sides. The host's loopback is 10.0.2.2. If standard
     input is no terminal, it is run as a script, and its exit status becomes this one's.
     """
     from hil_tests.kernel import packages
+    from hil_tests.kernel.beside import NotServed, redirected
+    from hil_tests.kernel.drive import NotFound
     from hil_tests.kernel.image import NoImage
     from hil_tests.kernel.machine import KernelMachine, MachineFault
     from hil_tests.kernel.qemu import Bus, QemuError
 
+    if target is not None and socket_path is not None:
+        raise click.UsageError("--usbredir SOCKET is somebody else's drive: leave TARGET out")
+    if no_uas and target is None:
+        raise click.UsageError("--no-uas goes with TARGET")
     if lacking := packages.missing(packages.MACHINE):
         raise click.ClickException(lacking)
+    speed = ("--speed", "high" if high_speed else "super")
+    bus = Bus.EHCI if high_speed else Bus.XHCI
     try:
-        with KernelMachine.boot(_say, memory) as machine:
-            if socket_path is not None:
-                machine.plug_usbredir(socket_path, Bus.EHCI if high_speed else Bus.XHCI)
+        with ExitStack() as stack:
+            drive = None
+            if target is not None:
+                options = (*speed, "--no-uas") if no_uas else speed
+                socket_path, drive = stack.enter_context(redirected(target, *options))
+            machine = stack.enter_context(KernelMachine.boot(_say, memory))
+            if drive is not None and socket_path is not None:
+                _plug(machine, socket_path, bus, drive)
+            elif socket_path is not None:
+                machine.plug_usbredir(socket_path, bus)
             sys.exit(_used(machine))
-    except (NoImage, MachineFault, QemuError) as fault:
+    except NotServed as refused:
+        click.echo(str(refused), err=True)  # in words of `serve`, which begin with our name
+        sys.exit(refused.status)
+    except (NoImage, MachineFault, NotFound, QemuError) as fault:
         what, _, last_words = str(fault).partition("\n")
         if last_words:
             click.echo(last_words, err=True)
         raise click.ClickException(what) from fault
+
+
+def _plug(machine: KernelMachine, socket_path: Path, bus: Bus, drive: dict[str, Any]) -> None:
+    """Plug a drive in, wait until the kernel has it as a disk, and say what can be done with it."""
+    from hil_tests.kernel.drive import disk_since
+
+    before = machine.moment()
+    machine.plug_usbredir(socket_path, bus)
+    disk = disk_since(machine, before)
+    name, generic = machine.output_of(f"ls {disk}/block {disk}/scsi_generic").split()[1::2]
+    _say(f"{drive['target']} is /dev/{name}, sg:/dev/{generic}; its serial is {drive['serial']}")
+    if drive["operator"] is not None:
+        _say(f"its operator, from another terminal: sedlab leds {drive['operator']}")
 
 
 def _used(machine: KernelMachine) -> int:

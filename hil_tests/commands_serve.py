@@ -7,12 +7,10 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 from click.shell_completion import CompletionItem
@@ -48,6 +46,40 @@ class DevicePortType(click.ParamType[str]):
         with suppress(OSError):
             return [CompletionItem(each) for each in port_names() if each.startswith(incomplete)]
         return []
+
+
+class Ending:
+    """What a server waits for: a signal, or its drive that is done with.
+
+    Python wakes no thread for a signal that came just before the thread began to wait, but by a
+    file. As a context, it takes the signals from whoever has them.
+    """
+
+    def __init__(self) -> None:
+        self._waited_for, self._come = socket.socketpair()
+        self._come.setblocking(False)
+        self._back = ExitStack()
+
+    def __enter__(self) -> Self:
+        for number in ENDING:
+            self._back.callback(signal.signal, number, signal.signal(number, lambda *_: None))
+        before = signal.set_wakeup_fd(self._come.fileno(), warn_on_full_buffer=False)
+        self._back.callback(signal.set_wakeup_fd, before)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._back.close()
+        self._waited_for.close()
+        self._come.close()
+
+    def come(self) -> None:
+        """End it; any thread may."""
+        with suppress(OSError):  # full, or over
+            self._come.send(b"\0")
+
+    def wait(self) -> None:
+        """Wait for it."""
+        self._waited_for.recv(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,23 +183,22 @@ def serve(
     # USB/IP has no streams, and without them UAS is nothing at SuperSpeed; gadgets lack it.
     has_uas = not no_uas and gadget is None and (usbip is None or rate is not Speed.SUPER)
     offer = Offer(rate, has_uas, operator)
-    ended = Event()
     with ExitStack() as stack:
-        stack.enter_context(_set_at_signals(ended))
+        ending = stack.enter_context(Ending())
         if usbip is not None:
             documents = _by_usbip(targets, usbip, allow_remote, offer, stack)
         elif len(targets) > 1:
             raise click.UsageError("a socket of USB redirection, or a device port, has one drive")
         elif usbredir is not None:
             address = GuestAddress(usbredir, connect, allow_remote)
-            documents = [_by_usbredir(targets[0], address, offer, ended, stack)]
+            documents = [_by_usbredir(targets[0], address, offer, ending, stack)]
         elif gadget is not None:
-            documents = [_by_gadget(targets[0], gadget, offer, ended, stack)]
+            documents = [_by_gadget(targets[0], gadget, offer, ending, stack)]
         if as_json:
             click.echo(json.dumps({"drives": documents}))
         for document in () if as_json else documents:
             _show(document)
-        ended.wait()
+        ending.wait()
 
 
 def _by_usbip(
@@ -188,7 +219,7 @@ def _by_usbip(
 
 
 def _by_usbredir(
-    target: str, address: GuestAddress, offer: Offer, ended: Event, stack: ExitStack
+    target: str, address: GuestAddress, offer: Offer, ending: Ending, stack: ExitStack
 ) -> dict[str, Any]:
     from firmware_model.serve.usbredir import UsbRedirCall, UsbRedirServer
 
@@ -199,7 +230,7 @@ def _by_usbredir(
     served = _served(1, target, offer, stack)
     _let_operate(served, None, stack)
     if address.guest_listens:
-        call = UsbRedirCall(stream, name, served.export.port, _tell, ended.set)
+        call = UsbRedirCall(stream, name, served.export.port, _tell, ending.come)
         stack.callback(call.close)
     else:
         server = UsbRedirServer(stream, served.export.port, _tell)
@@ -212,7 +243,7 @@ def _by_usbredir(
 
 
 def _by_gadget(
-    target: str, name: str, offer: Offer, ended: Event, stack: ExitStack
+    target: str, name: str, offer: Offer, ending: Ending, stack: ExitStack
 ) -> dict[str, Any]:
     from firmware_model.serve.device_ports import only_port
     from firmware_model.serve.gadget import given_to
@@ -220,23 +251,12 @@ def _by_gadget(
     name = name or only_port()
     served = _served(1, target, offer, stack)
     _let_operate(served, None, stack)
-    stack.enter_context(given_to(name, served.export.port, _tell, ended.set))
+    stack.enter_context(given_to(name, served.export.port, _tell, ending.come))
     return {**_of_drive(served), "device_port": name}
 
 
 def _is_target(text: str) -> bool:
     return text.endswith(".sed") or text.startswith("model:")
-
-
-@contextmanager
-def _set_at_signals(event: Event) -> Iterator[None]:
-    """Have the signals that end a server set an event instead."""
-    before = {number: signal.signal(number, lambda *_: event.set()) for number in ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _served(number: int, target: str, offer: Offer, stack: ExitStack) -> Served:

@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import os
+import select
 import signal
 import socket
 import struct
@@ -21,13 +22,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hil_tests.command_line import PATIENCE_S, Run
 from hil_tests.kernel import warm
 from hil_tests.kernel.agent import Agent, port_path
+from hil_tests.kernel.beside import NotServed, redirected
 from hil_tests.kernel.checks import BATTERY, title
 from hil_tests.kernel.image import NoImage, elf_kernel
 from hil_tests.kernel.initramfs import load_order
 from hil_tests.kernel.json_lines import JsonLines
-from hil_tests.kernel.kernel_log import Level, LogRecord, warnings
+from hil_tests.kernel.kernel_log import Level, LogRecord, troubles, warnings
 from hil_tests.kernel.libiscsi import Judged, judged, summary
 from hil_tests.kernel.outcome import Outcome, Verdict, table
 from hil_tests.kernel.packages import lacking, missing
@@ -242,22 +245,67 @@ def test_any_bytes_are_values_or_refused_until_the_end(data: bytes) -> None:
     assert received == data.count(b"\n") + 1
 
 
+def test_kernel_that_resets_a_device_or_stumbles_is_told() -> None:
+    texts = (
+        "usb 2-1: new SuperSpeed USB device number 2 using xhci_hcd",
+        "usb 2-1: reset SuperSpeed USB device number 2 using xhci_hcd",
+        "sd 0:0:0:0: [sda] tag#3 uas_eh_abort_handler 0 uas-tag 4 inflight: CMD",
+        "WARNING: CPU: 0 PID: 61 at block/blk-mq.c:1",
+        "sda: sda1",
+    )
+    records = [LogRecord(number, Level.INFO, 0, text) for number, text in enumerate(texts)]
+
+    assert [each.number for each in troubles(records)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("target", ["nowhere.sed", "model:none-such"])
+def test_drive_that_can_not_be_served_beside_the_lab_is_told_as_serve_tells_it(target: str) -> None:
+    with (
+        pytest.raises(NotServed, match=r"^sedlab: .*no (such drive|profile)") as refused,
+        redirected(target),
+    ):
+        pass
+
+    assert refused.value.status == 3
+
+
+def test_drive_beside_the_lab_has_a_socket_as_long_as_it_is_wanted() -> None:
+    with redirected("model:plain") as (path, drive):
+        with socket.socket(socket.AF_UNIX) as guest:
+            guest.connect(str(path))
+        assert drive["target"] == "model:plain"
+
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("model:plain", "--usbredir", os.devnull), ("--no-uas",)], ids=str
+)
+def test_lab_says_which_options_go_together(run: Run, arguments: tuple[str, ...]) -> None:
+    assert run("lab", *arguments).status == 2
+
+
 def test_commands_are_run_one_after_the_other_without_new_imports(tmp_path: Path) -> None:
     requests, answers = tmp_path / warm.REQUESTS, tmp_path / warm.ANSWERS
     for fifo in (requests, answers):
         os.mkfifo(fifo)
 
-    def said(arguments: list[str], variables: dict[str, str]) -> str:
-        requests.write_text(json.dumps([arguments, variables]))
+    def said(arguments: list[str], variables: dict[str, str], output: str = "") -> str:
+        requests.write_text(json.dumps([arguments, variables, output]))
         return answers.read_text()
 
     with subprocess.Popen([sys.executable, "-m", warm.__name__, tmp_path]) as process:
         shown = said(["--version"], {})
         refused = said(["unlock", "model:none-such"], {"SEDLAB_PIN_USER": "135790"})
+        number, status = said(["serve", "model:none-such"], {}, f"{tmp_path}/beside").split()
+        with suppress(ProcessLookupError):
+            select.select([os.pidfd_open(int(number))], [], [], PATIENCE_S)
         process.send_signal(signal.SIGTERM)
 
     assert shown.startswith("sedlab, version ") and shown.endswith("\n0")
     assert refused.startswith("sedlab: ") and refused.endswith("\n3")
+    assert status == "0"
+    assert (tmp_path / "beside.err").read_text().startswith("sedlab: ")
 
 
 def test_verdicts_of_libiscsi_are_read() -> None:

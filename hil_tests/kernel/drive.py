@@ -7,10 +7,10 @@ from typing import Final, Self
 
 from hil_tests.kernel import inside
 from hil_tests.kernel.kernel_log import LogRecord
-from hil_tests.kernel.machine import KernelMachine
+from hil_tests.kernel.machine import KernelMachine, Moment
 from hil_tests.kernel.way_in import Unplug, WayIn
 
-# A SCSI device behind a USB interface: /devices/…/2-1/2-1:1.0/host0/target0:0:0/0:0:0:0
+# A SCSI device behind a USB interface: /sys/devices/…/2-1/2-1:1.0/host0/target0:0:0/0:0:0:0
 BEHIND_USB: Final = re.compile(r"(?P<device>.+)/(?P<interface>[^/]+)/host\d+/target[^/]+/[^/]+")
 ATTACHED: Final = {"ACTION": "bind", "SUBSYSTEM": "scsi", "DRIVER": "sd"}
 GONE: Final = {"ACTION": "remove", "SUBSYSTEM": "usb", "DEVTYPE": "usb_device"}
@@ -19,6 +19,16 @@ FINDING_S: Final = 60
 
 class NotFound(Exception):
     """The kernel did not do with a device what it should."""
+
+
+def disk_since(machine: KernelMachine, moment: Moment) -> str:
+    """Return where sysfs has the disk that the kernel attached since; raise NotFound for none."""
+    disk = machine.event_since(moment, ATTACHED, FINDING_S)
+    if disk is None:
+        logged = machine.log_since(moment)
+        said = "; ".join(record.text for record in logged[-3:]) or "nothing"
+        raise NotFound(f"the kernel attached no disk, and logged: {said}")
+    return f"/sys{disk['DEVPATH']}"
 
 
 class PluggedDrive:
@@ -56,14 +66,12 @@ class PluggedDrive:
             inside.warm_up(machine)
         before = machine.moment()
         self._unplug = self.way_in.plug(machine)
-        disk = machine.event_since(before, ATTACHED, FINDING_S)
+        self.scsi = disk_since(machine, before)
         self.log_of_plug = machine.log_since(before)
-        found = BEHIND_USB.fullmatch(disk["DEVPATH"]) if disk else None
-        if disk is None or found is None:
-            said = "; ".join(record.text for record in self.log_of_plug[-3:]) or "nothing"
-            raise NotFound(f"the kernel attached no disk, and logged: {said}")
-        self.scsi = f"/sys{disk['DEVPATH']}"
-        self.usb = f"/sys{found['device']}"
+        found = BEHIND_USB.fullmatch(self.scsi)
+        if found is None:
+            raise NotFound(f"the kernel attached another disk: {self.scsi}")
+        self.usb = found["device"]
         self.interface = f"{self.usb}/{found['interface']}"
         self.name = self.do(f"ls {self.scsi}/block").strip()
         self.generic = f"/dev/{self.do(f'ls {self.scsi}/scsi_generic').strip()}"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hil_tests.command_line import Terminal, environment
+from hil_tests.command_line import Run, Terminal, environment
 from hil_tests.kernel.image import Image, default_cache
 from hil_tests.kernel.kernel_log import Level
 from hil_tests.kernel.machine import HOST_LOOPBACK, CommandFailed, KernelMachine, MachineFault
@@ -204,17 +204,34 @@ def test_machine_dies_with_the_process_that_booted_it() -> None:
     assert ended
 
 
-def test_lab_runs_a_script_and_ends_with_its_status(tmp_path: Path) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "host_driver", "lab"],
-        input=b"uname -s\npwd\nexit 3\n",
+def lab(folder: Path, script: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Have the lab run a script."""
+    return subprocess.run(
+        [sys.executable, "-m", "host_driver", "lab", *arguments],
+        input=script,
         capture_output=True,
-        cwd=tmp_path,
-        env=environment(tmp_path) | {"XDG_CACHE_HOME": str(default_cache().parents[1])},
+        cwd=folder,
+        env=environment(folder) | {"XDG_CACHE_HOME": str(default_cache().parents[1])},
         check=False,
     )
 
+
+def test_lab_runs_a_script_and_ends_with_its_status(tmp_path: Path) -> None:
+    ran = lab(tmp_path, b"uname -s\npwd\nexit 3\n")
+
     assert (ran.returncode, ran.stdout) == (3, f"Linux\n{tmp_path}\n".encode())
+
+
+def test_drive_of_the_lab_keeps_what_its_machine_wrote(tmp_path: Path, run: Run) -> None:
+    file = str(tmp_path / "plain.sed")
+    made = run("new", file, "--profile", "plain", "--capacity", "4 MiB")
+    ran = lab(tmp_path, b"lsblk -bno SIZE /dev/sda && echo kept | dd of=/dev/sda conv=fsync", file)
+    read = run("read", file, "--count", "1")
+
+    assert made.status == 0
+    assert (ran.returncode, ran.stdout.split()[:1]) == (0, [b"4194304"]), ran.stderr
+    assert b"plain.sed is /dev/sda, sg:/dev/sg0; its serial is " in ran.stderr
+    assert read.out.startswith("kept\n")
 
 
 def test_lab_is_a_shell_at_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
