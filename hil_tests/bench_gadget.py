@@ -79,11 +79,11 @@ class Ours:
         return "kill $(cat /run/pid); while kill -0 $(cat /run/pid) 2>/dev/null; do sleep 0.1; done"
 
 
-def measured(machine: KernelMachine, drive: str) -> list[float]:
+def measured(machine: KernelMachine, drive: str, speed: int) -> list[float]:
     """Return the three numbers of what is plugged in and out again."""
     before = machine.moment()
     if drive == "f_mass_storage":
-        unplug = LinuxGadget().plug(machine)
+        unplug = LinuxGadget(speed_mbps=speed).plug(machine)
     else:
         command = Ours(drive).plug(machine)
 
@@ -116,7 +116,7 @@ def main() -> None:
         load_port(machine, speed)
         for number in range(ROUNDS):
             for drive in drives:
-                found = measured(machine, drive)
+                found = measured(machine, drive, speed)
                 best[drive] = [max(pair) for pair in zip(best[drive], found, strict=True)]
                 print(f"round {number + 1}: {drive}", file=sys.stderr)
     print(f"{speed} Mbit/s".ljust(16), *(kind.rjust(20) for kind in KINDS))

@@ -26,7 +26,7 @@ VERDICTS = {
     "not exercised": Verdict.NOT_EXERCISED,
 }
 
-pytestmark = pytest.mark.xdist_group("machine")
+pytestmark = pytest.mark.xdist_group("bulk_only")
 
 
 def over_usbip(machine: KernelMachine) -> str:

@@ -26,7 +26,7 @@ FAULTS_OF_THE_SUITE: Final = {
     "Sanitize.OverwriteReserved": "it looks for a session of iSCSI, and crashes",
 }
 
-pytestmark = pytest.mark.xdist_group("machine")
+pytestmark = pytest.mark.xdist_group("conformance")
 
 
 def test_libiscsis_suite_finds_nothing(

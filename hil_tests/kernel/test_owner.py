@@ -21,7 +21,7 @@ MEDIUM_CHANGE = {"ACTION": "change", "SUBSYSTEM": "block", "DISK_MEDIA_CHANGE": 
 
 Attach = Callable[[UsbRedir], PluggedDrive]
 
-pytestmark = pytest.mark.xdist_group("machine")
+pytestmark = pytest.mark.xdist_group("owner")
 
 
 @pytest.fixture

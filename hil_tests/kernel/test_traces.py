@@ -22,7 +22,7 @@ REDIRECTED = [  # and how tshark finds the statuses of its commands
 ]
 ATTACHED = Vhci("trace vhci")
 
-pytestmark = pytest.mark.xdist_group("machine")
+pytestmark = pytest.mark.xdist_group("traces")
 
 
 @contextmanager
