@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 DEPTHS = ("survey", "quick", "standard", "deep")
 DEFAULT_OUT = Path("sedlab-report")
-PROFILE_HELP = "What a drive of usbip:// is by its documents, where it has no operator."
+PROFILE_HELP = "What a drive of usb: is by its documents, or one of usbip:// without operator."
+DESTROYS_HELP = "Allow the drive of usb:, with its serial number, to be changed and erased."
 OPERATOR_HELP = "The operator of a drive that `serve` gives away: its FILE.sed, or the socket."
 
 
@@ -44,6 +45,7 @@ OPERATOR_HELP = "The operator of a drive that `serve` gives away: its FILE.sed, 
 )
 @click.option("--operator", metavar="SOCKET", help=OPERATOR_HELP)
 @click.option("--profile", metavar="NAME", help=PROFILE_HELP)
+@click.option("--destroys-data", is_flag=True, help=DESTROYS_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def evaluate(
     targets: tuple[str, ...],
@@ -53,12 +55,16 @@ def evaluate(
     content: Path | None,
     operator: str | None,
     profile: str | None,
+    destroys_data: bool,
     as_json: bool,
 ) -> None:
     """Attack and judge a drive: model:PROFILE, model:PROFILE+DEFECT, model:PROFILE+FILE.py:CLASS.
 
     Or one that `serve` gives away, usbip://HOST:PORT/BUSID --operator SOCKET: fresh drives of its
     make are judged over USB/IP, and it stays as it is.
+
+    Or hardware, usb:VID:PID:SERIAL --profile NAME --destroys-data: it loses all it holds. Between
+    runs it is erased, by the code in SEDLAB_RESET_CODE.
 
     Exits 1 when a property failed, and names the report.
     """
@@ -69,9 +75,13 @@ def evaluate(
     if operator is not None and len(targets) != 1:
         raise click.UsageError("--operator SOCKET is the operator of one drive")
     for target in targets:
-        _target(target, None, operator, profile)  # wrong names are told before any long work
+        _target(
+            target, None, operator, profile, destroys_data
+        )  # wrong names are told before any long work
     out.mkdir(parents=True, exist_ok=True)  # so is a folder that can't be written
-    evaluations = _evaluate_all(targets, depth, jobs or 2, content, out, operator, profile)
+    evaluations = _evaluate_all(
+        targets, depth, jobs or 2, content, out, operator, profile, destroys_data
+    )
     paths = writers.write_all(evaluations, out)
     if as_json:
         click.echo(paths.json.read_text("utf-8"))
@@ -90,11 +100,16 @@ def _target(
     content: Path | None = None,
     operator: str | None = None,
     profile: str | None = None,
+    destroys_data: bool = False,
 ) -> Any:
     from hil_tests.content import load
     from hil_tests.runs import Target
 
     loaded = None if content is None else load(content)
+    if url.startswith("usb:"):
+        from hil_tests.usb_target import open_target as open_usb
+
+        return open_usb(url, profile, destroys_data, loaded)
     if not url.startswith("usbip:"):
         return Target(url, loaded)
     from hil_tests.served_target import open_target
@@ -110,12 +125,13 @@ def _evaluate_all(
     out: Path,
     operator: str | None,
     profile: str | None,
+    destroys_data: bool,
 ) -> list[Evaluation]:
     """Judge each target, several at a time where there are several."""
     from hil_tests import progress
 
     today = date.today().isoformat()  # noqa: DTZ011 - the day where the report is written
-    plan = [(url, depth, content, operator, profile, out, today) for url in targets]
+    plan = [(url, depth, content, operator, profile, destroys_data, out, today) for url in targets]
     with progress.shown(targets) as show:
         if len(targets) == 1:
             return [_evaluate_one(*plan[0], progress.of(targets[0], show))]
@@ -151,6 +167,7 @@ def _evaluate_one(
     content: Path | None,
     operator: str | None,
     profile: str | None,
+    destroys_data: bool,
     out: Path,
     today: str,
     progress: Progress | None = None,
@@ -160,7 +177,7 @@ def _evaluate_one(
 
     traces = out / "traces" / folder_name(url)
     told = progress or _tell(url)
-    target = _target(url, content, operator, profile)
+    target = _target(url, content, operator, profile, destroys_data)
     return run(target, depth=depth, date=today, traces=traces, progress=told)
 
 
@@ -179,6 +196,7 @@ def _evaluate_one(
 )
 @click.option("--operator", metavar="SOCKET", help=OPERATOR_HELP)
 @click.option("--profile", metavar="NAME", help=PROFILE_HELP)
+@click.option("--destroys-data", is_flag=True, help=DESTROYS_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def replay(
     replay_id: str,
@@ -187,6 +205,7 @@ def replay(
     trace: Path | None,
     operator: str | None,
     profile: str | None,
+    destroys_data: bool,
     as_json: bool,
 ) -> None:
     """Run the steps of a finding again, on its own target or on another.
@@ -199,7 +218,7 @@ def replay(
 
     wanted = ReplayId.parse(replay_id)
     url = target or wanted.target
-    again = _target(url, content, operator, profile)
+    again = _target(url, content, operator, profile, destroys_data)
     failure = run(again, wanted.property_id, wanted.actions)
     if trace is not None:
         write_trace(again, wanted.actions, trace)

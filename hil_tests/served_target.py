@@ -22,7 +22,7 @@ from hil_tests.facts import facts_of
 from hil_tests.runs import SEED, TEST_KDF_ITERATIONS, Target
 from hil_tests.served_unit import Rack, ServedUnit
 from hil_tests.steps import Capability, Facts
-from hil_tests.wire_target import WireTarget
+from hil_tests.wire_target import WireTarget, bus_over_usbip
 from host_driver.backends.serial_number import serial_of
 from host_driver.errors import NotFound
 from host_driver.operator_socket import OperatorSocket
@@ -68,7 +68,8 @@ def open_target(
                 f"{base}: give --operator SOCKET, as `sedlab serve` prints it; or say what the "
                 "drive is by --profile NAME, and most is not exercised"
             )
-        return WireTarget(base, profile, os.environ.get("SEDLAB_RESET_CODE"), content)
+        code = os.environ.get("SEDLAB_RESET_CODE")
+        return WireTarget(base, bus_over_usbip(base), profile, code, content)
     return ServedTarget(base, rack_of(base, operator), content, tuple(settings))
 
 

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -28,7 +29,7 @@ from hil_tests.served_unit import ServedUnit
 from hil_tests.steps import Capability, Outcome
 from hil_tests.targets import ModelName, fresh_drive, profile_text
 from hil_tests.unit_bench import UnitBench
-from hil_tests.wire_target import REACHED, WireTarget
+from hil_tests.wire_target import REACHED, WireTarget, bus_over_usbip
 from host_driver.errors import AccessDenied, Disconnected, NotFound
 from host_driver.operator_socket import OperatorSocket
 from host_driver.usbip_link import UsbIpName, listed_devices
@@ -250,9 +251,14 @@ def server(tmp_path: Path) -> Iterator[Server]:
     found.ends(signal.SIGTERM)
 
 
+def wire_target(drive: dict[str, Any], profile: str) -> WireTarget:
+    url = drive["url"]
+    return WireTarget(url, bus_over_usbip(url), profile, drive["reset_code"], CONTENT)
+
+
 def test_without_an_operator_the_drive_is_erased_between_runs(server: Server) -> None:
     drive = server.drives()[0]
-    target = WireTarget(drive["url"], "native", drive["reset_code"], CONTENT)
+    target = wire_target(drive, "native")
     for _ in range(2):
         bench = target.bench()
         steps = bench.run_all(parse_steps("set_pin-user-0,unlock-user-0,write-0-0-8,read-0-8"))
@@ -266,8 +272,8 @@ def test_without_an_operator_nothing_passes_that_takes_one(server: Server) -> No
     judged = {
         drive["target"].split("+")[0]: {each.id for each in applicable(target.facts)}
         for drive, target in (
-            (native, WireTarget(native["url"], "native", native["reset_code"], CONTENT)),
-            (keypad, WireTarget(keypad["url"], "keypad", keypad["reset_code"], CONTENT)),
+            (native, wire_target(native, "native")),
+            (keypad, wire_target(keypad, "keypad")),
         )
     }
     takes_keys = {"tries-count-down", "limit-holds", "duress-destroys", "owner-is-obeyed"}
@@ -289,7 +295,7 @@ def test_what_is_lacking_to_evaluate_is_said(server: Server, run: Run) -> None:
 
 def test_drive_that_may_be_real_is_not_erased() -> None:
     with serving([RamDrive()], Elsewhere) as there, pytest.raises(AccessDenied, match="real"):
-        WireTarget(there.url(), "plain", None)
+        bus_over_usbip(there.url())
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A target of the scheme `usbip:` beside which nobody stands: the drive itself, as hosts see it.
+"""A drive beside which nobody stands, `usbip:` or `usb:`: itself, as hosts see it.
 
 Between runs it is erased by its reset code: an erased drive behaves as one from the factory. What
 takes an operator is not exercised; nor are updates, which no erase undoes. Time is the world's.
@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Final, NoReturn
 
 import usb.core
+from usb.backend import IBackend
 
 from firmware_model import profiles
 from firmware_model.hardware.supply import Torn
@@ -44,11 +45,11 @@ class WireUnit(RemoteUnit):
     step_names: tuple[str, ...] = ()
     cut_name = None
 
-    def __init__(self, bus: ReimportedBus, serial: str) -> None:
+    def __init__(self, bus: IBackend, serial: str) -> None:
         self._bus = bus
         self.serial = serial
 
-    def backend(self) -> ReimportedBus:
+    def backend(self) -> IBackend:
         """Return pyusb's way to a bus with this drive and nothing else."""
         return self._bus
 
@@ -67,13 +68,29 @@ class WireUnit(RemoteUnit):
     advance = press = fail = patch = measure = fork = _nobody
 
 
+def bus_over_usbip(url: str) -> ReimportedBus:
+    """Return a bus with the drive of a USB/IP server; raise AccessDenied if it may be real."""
+    name = UsbIpName.parse(url.removeprefix("usbip:"))
+    link = import_device(name)
+    link.close()
+    if not link.device.path.startswith(MODEL_PATH):
+        raise AccessDenied(f"{url} may be real, and would lose all it holds: serve a model:")
+    return ReimportedBus(name)
+
+
 class WireTarget(Target):
-    """The drive that a server of USB/IP gives away; by its documents, one of that profile."""
+    """The one drive of a bus; by its documents, one of that profile."""
 
     def __init__(
-        self, url: str, profile: str, reset_code: str | None, content: Content | None = None
+        self,
+        url: str,
+        bus: IBackend,
+        profile: str,
+        reset_code: str | None,
+        content: Content | None = None,
     ) -> None:
         self.url = url
+        self._bus = bus
         self._content = content
         self.profile = profiles.parse(profiles.text_of(profile))
         self._reset_code = reset_code
@@ -81,12 +98,6 @@ class WireTarget(Target):
             raise ValueError(
                 f"{url} is erased between runs by its reset code: give SEDLAB_RESET_CODE"
             )
-        name = UsbIpName.parse(url.removeprefix("usbip:"))
-        link = import_device(name)
-        link.close()
-        if not link.device.path.startswith(MODEL_PATH):
-            raise AccessDenied(f"{url} may be real, and would lose all it holds: serve a model:")
-        self._bus = ReimportedBus(name)
         self._last: Bench | None = None
 
     @property

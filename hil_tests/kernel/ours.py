@@ -115,9 +115,14 @@ class OurWayIn(WayIn, Protocol):
         """What the drive is made as."""
 
 
+def drive_path(machine: KernelMachine, way_in: OurWayIn) -> Path:
+    """Return where a way in has its drive, for whoever makes it himself."""
+    return machine.folder / f"{way_in.name.replace(' ', '-')}.sed"
+
+
 def drive_file(machine: KernelMachine, way_in: OurWayIn) -> Path:
     """Return the file of a drive that is locked by its PIN; it is made at the first time."""
-    path = machine.folder / f"{way_in.name.replace(' ', '-')}.sed"
+    path = drive_path(machine, way_in)
     if not path.exists():
         sedlab(machine, "new", path.name, "--profile", way_in.profile, *SETTINGS)
         if way_in.pin:

@@ -99,8 +99,8 @@ def attach(
         if options.on_exchange is not None:
             used = Told(used, options.on_exchange)
         try:
-            device, serial = _select(used, name)
-            _free_of_kernel(device, name, root, undo)
+            device, serial = select(used, name)
+            take_from_kernel(device, name, root, undo)
             opened = open_transport(device, options.transport)
         except NotImplementedError as error:  # what pyusb makes of libusb's NOT_SUPPORTED
             raise DriveInUse(
@@ -123,7 +123,7 @@ def attach(
         )
 
 
-def _select(backend: IBackend, name: UsbName) -> tuple[usb.core.Device, str]:
+def select(backend: IBackend, name: UsbName) -> tuple[usb.core.Device, str]:
     """Return the one device of that name and its serial number, empty if it has none."""
     found = usb.core.find(
         backend=backend, find_all=True, idVendor=name.vendor_id, idProduct=name.product_id
@@ -159,7 +159,7 @@ def _not_opened(error: usb.core.USBError, name: UsbName) -> DriveError:
     return failure(error, f"opening {name}")
 
 
-def _free_of_kernel(device: usb.core.Device, name: UsbName, root: Path, undo: ExitStack) -> None:
+def take_from_kernel(device: usb.core.Device, name: UsbName, root: Path, undo: ExitStack) -> None:
     """Take the device from the kernel's driver; `undo` gives it back.
 
     Raises DriveInUse while the system uses what is on it: that would be torn off.

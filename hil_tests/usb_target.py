@@ -1,0 +1,74 @@
+"""A target of the scheme `usb:`: a drive of the operating system, taken from its kernel."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import usb.core
+from usb.backend import IBackend
+
+from hil_tests.content import Content
+from hil_tests.runs import Target
+from hil_tests.wire_target import WireTarget
+from host_driver.attachment import OpenOptions
+from host_driver.backends.libusb import UsbName, find_backend, select, take_from_kernel, uses
+from host_driver.errors import AccessDenied, DriveInUse
+from host_driver.interlock import why_not
+from host_driver.trace import Forwarding
+
+
+class OneDevice(Forwarding):
+    """A bus with one device of another bus: the kernel has it again when nobody has this any more.
+
+    It is taken when it is first looked for, which raises DriveInUse while the system uses it.
+    """
+
+    def __init__(self, inner: IBackend, device: usb.core.Device, name: UsbName, root: Path) -> None:
+        super().__init__(inner)
+        self._device, self._name, self._root = device, name, root
+        self._is_taken = False
+
+    def enumerate_devices(self) -> Iterator[Any]:
+        """Yield it, unless it has gone; one that came back has another address."""
+        if not self._is_taken:
+            self._take()
+        for each in self.inner.enumerate_devices():
+            found = self.inner.get_device_descriptor(each)
+            if (found.bus, found.address) == (self._device.bus, self._device.address):
+                yield each
+
+    def _take(self) -> None:
+        with ExitStack() as undo:
+            take_from_kernel(self._device, self._name, self._root, undo)
+            weakref.finalize(self, undo.pop_all().close)
+        self._is_taken = True
+
+
+def open_target(
+    url: str,
+    profile: str | None,
+    destroys_data: bool,
+    content: Content | None = None,
+    backend: IBackend | None = None,
+    root: Path = Path("/"),
+) -> Target:
+    """Return the drive `usb:VID:PID:SERIAL` as a target.
+
+    Raises ValueError for a name that is none, DriveError for a drive that is not to be had.
+    """
+    if profile is None:
+        raise ValueError(f"{url}: say what the drive is by --profile NAME")
+    name = UsbName.parse(url.removeprefix("usb:"))
+    used = find_backend() if backend is None else backend
+    device, serial = select(used, name)
+    if refusal := why_not(OpenOptions(destroys_data=destroys_data), name.serial, serial):
+        raise AccessDenied(f"{url}: {refusal}")
+    if used_for := uses(device, root):
+        raise DriveInUse(f"{url} is {', '.join(used_for)}: let go of that first")
+    bus = OneDevice(used, device, name, root)
+    return WireTarget(url, bus, profile, os.environ.get("SEDLAB_RESET_CODE"), content)
