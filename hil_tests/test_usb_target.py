@@ -21,7 +21,7 @@ from hil_tests.steps import Outcome
 from hil_tests.targets import ModelName, fresh_profile, powered
 from hil_tests.usb_target import open_target
 from host_driver.backends.in_process import InProcess
-from host_driver.errors import AccessDenied, NotFound
+from host_driver.errors import AccessDenied, CommandRefused, NotFound
 
 CONTENT = Content("some", b"0123456789abcde\n" * 4096)
 NO_SYSTEM = Path("/nonexistent")
@@ -91,6 +91,15 @@ def test_drive_is_left_alone_without_leave(
 
     with pytest.raises(AccessDenied, match=said):
         open_target(url, "native", destroys_data, CONTENT, KernelsBus([drive]), NO_SYSTEM)
+
+
+def test_drive_that_holds_a_file_system_is_left_alone() -> None:
+    stick = RamDrive()
+    stick.disk.blocks[510:512] = b"\x55\xaa"
+    url = "usb:1209:5ed0:0123456789AB"
+
+    with pytest.raises(CommandRefused, match="the drive holds"):
+        open_target(url, "plain", True, CONTENT, KernelsBus([stick]), NO_SYSTEM)
 
 
 def test_drive_that_is_not_there_is_told(drive: EmulatedDrive) -> None:

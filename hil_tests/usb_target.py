@@ -16,9 +16,9 @@ from hil_tests.content import Content
 from hil_tests.runs import Target
 from hil_tests.wire_target import WireTarget
 from host_driver.attachment import OpenOptions
-from host_driver.backends.libusb import UsbName, find_backend, select, take_from_kernel, uses
-from host_driver.errors import AccessDenied, DriveInUse
-from host_driver.interlock import why_not
+from host_driver.backends.libusb import UsbName, attach, find_backend, take_from_kernel
+from host_driver.errors import AccessDenied
+from host_driver.interlock import Interlocked, why_not
 from host_driver.trace import Forwarding
 
 
@@ -59,16 +59,22 @@ def open_target(
 ) -> Target:
     """Return the drive `usb:VID:PID:SERIAL` as a target.
 
-    Raises ValueError for a name that is none, DriveError for a drive that is not to be had.
+    Raises ValueError for a name that is none, DriveError for a drive that is not to be had, or that
+    holds a file system.
     """
     if profile is None:
         raise ValueError(f"{url}: say what the drive is by --profile NAME")
-    name = UsbName.parse(url.removeprefix("usb:"))
+    rest = url.removeprefix("usb:")
+    name, options = UsbName.parse(rest), OpenOptions(destroys_data=destroys_data)
     used = find_backend() if backend is None else backend
-    device, serial = select(used, name)
-    if refusal := why_not(OpenOptions(destroys_data=destroys_data), name.serial, serial):
-        raise AccessDenied(f"{url}: {refusal}")
-    if used_for := uses(device, root):
-        raise DriveInUse(f"{url} is {', '.join(used_for)}: let go of that first")
+    attachment = attach(rest, options, used, root)
+    try:
+        if refusal := why_not(options, name.serial, attachment.serial):
+            raise AccessDenied(f"{url}: {refusal}")
+        device, transport = attachment.device, attachment.transport
+        assert device is not None and isinstance(transport, Interlocked)
+        transport.look()
+    finally:
+        attachment.close()
     bus = OneDevice(used, device, name, root)
     return WireTarget(url, bus, profile, os.environ.get("SEDLAB_RESET_CODE"), content)

@@ -146,14 +146,14 @@ class Interlocked:
             if self._refusal is not None:
                 raise CommandRefused(f"{command_name(cdb)} not sent: {self._refusal}")
             if not self._was_looked_at:
-                self._look()
+                self.look()
         return self._inner.execute(cdb, data_out, data_in_length, timeout_ms)
 
     def close(self) -> None:
         """Close the transport below."""
         self._inner.close()
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Raise CommandRefused if the medium holds a file system, or cannot be told not to."""
         capacity = self._read(READ_CAPACITY_10, 8)
         if capacity is None:

@@ -99,7 +99,7 @@ def attach(
         if options.on_exchange is not None:
             used = Told(used, options.on_exchange)
         try:
-            device, serial = select(used, name)
+            device, serial = _select(used, name)
             take_from_kernel(device, name, root, undo)
             opened = open_transport(device, options.transport)
         except NotImplementedError as error:  # what pyusb makes of libusb's NOT_SUPPORTED
@@ -123,7 +123,7 @@ def attach(
         )
 
 
-def select(backend: IBackend, name: UsbName) -> tuple[usb.core.Device, str]:
+def _select(backend: IBackend, name: UsbName) -> tuple[usb.core.Device, str]:
     """Return the one device of that name and its serial number, empty if it has none."""
     found = usb.core.find(
         backend=backend, find_all=True, idVendor=name.vendor_id, idProduct=name.product_id
