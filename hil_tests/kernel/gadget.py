@@ -15,7 +15,7 @@ from typing import Any, Final
 from hil_tests.kernel.inside import begin_sedlab
 from hil_tests.kernel.machine import KernelMachine
 from hil_tests.kernel.ours import DISK_BYTES, PIN, drive_file
-from hil_tests.kernel.way_in import BULK_ONLY, SUPER_SPEED, Unplug
+from hil_tests.kernel.way_in import BULK_ONLY, HIGH_SPEED, SUPER_SPEED, Unplug
 
 UDC: Final = "dummy_udc.0"
 STARTING_S: Final = 300  # Python, on a processor that is emulated
@@ -28,7 +28,7 @@ class Gadget:
 
     name: str = "gadget BOT"
     driver: str = BULK_ONLY
-    speed_mbps: int = SUPER_SPEED
+    speed_mbps: int = HIGH_SPEED  # faster, dummy_hcd loses data of any gadget: Linux's own, too
     disk_bytes: int = DISK_BYTES
     pin: str = PIN
     departures: Mapping[str, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from typing import Final
 from hil_tests.kernel.gadget import load_port
 from hil_tests.kernel.machine import KernelMachine
 from hil_tests.kernel.qemu import Bus
-from hil_tests.kernel.way_in import BULK_ONLY, SUPER_SPEED, UAS, Unplug, WayIn
+from hil_tests.kernel.way_in import BULK_ONLY, HIGH_SPEED, SUPER_SPEED, UAS, Unplug, WayIn
 
 DISK_BYTES: Final = 128 << 20
 SERIAL: Final = "5ED1AB000001"  # as Bulk-Only asks for: twelve digits or A to F (BOT 4.1.1)
@@ -66,7 +66,7 @@ class LinuxGadget:
 
     name: str = "Linux f_mass_storage"
     driver: str = BULK_ONLY
-    speed_mbps: int = SUPER_SPEED
+    speed_mbps: int = HIGH_SPEED
     disk_bytes: int = DISK_BYTES
     pin: str = ""
     departures: Mapping[str, str] = field(default_factory=lambda: OF_LINUX)

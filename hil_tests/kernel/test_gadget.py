@@ -16,7 +16,7 @@ from hil_tests.kernel.outcome import BULK_ONLY_CASE
 from hil_tests.kernel.test_bulk_only import outcome, seen
 from hil_tests.kernel.way_in import HIGH_SPEED
 
-WAY_IN = Gadget("gadget itself", speed_mbps=HIGH_SPEED)
+WAY_IN = Gadget("gadget itself")
 OTHER = "/sys/kernel/config/usb_gadget/other"
 LEFT = (
     "ls -d /sys/kernel/config/usb_gadget/sedlab-* 2>/dev/null; grep functionfs /proc/mounts; true"
