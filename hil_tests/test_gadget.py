@@ -1,4 +1,4 @@
-"""A gadget on a device port in memory: what a host may do with it, and what the drive hears."""
+"""A gadget on a device port in memory: what a host may do with it."""
 
 from contextlib import ExitStack
 
@@ -7,10 +7,8 @@ import usb.core
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.firmware.bulk_only_rules import BulkOnlyRules
 from firmware_model.serve.function_files import PIECE_BYTES
-from firmware_model.serve.gadget_session import AWAY_S
 from firmware_model.serve.host_lengths import HostLengths
 from firmware_model.usb.descriptors import ENDPOINT_IN, ENDPOINT_OUT
 from firmware_model.wire.bot import Case, Cbw, Csw, CswStatus
@@ -22,53 +20,13 @@ from hil_tests.bot.cases import CASES
 from hil_tests.bot.link import RawLink
 from hil_tests.bot.medium import Medium
 from hil_tests.emulated_port import EmulatedPort
+from hil_tests.plugged_gadget import BLOCKS, CLEAR_IN, CLEAR_OUT, CONFIGURE, RESET, Plugged
 from hil_tests.ram_disk import INQUIRY, INQUIRY_DATA, TEST_UNIT_READY, RamDrive, read10, write10
 from hil_tests.targets import ModelName, powered
 from host_driver.backends.in_process import InProcess
 
 SPEEDS = (Speed.FULL, Speed.HIGH, Speed.SUPER)
-CONFIGURE = SetupPacket(0, 9, 1, 0, 0)
-DECONFIGURE = SetupPacket(0, 9, 0, 0, 0)
-RESET = SetupPacket(0x21, 0xFF, 0, 0, 0)
-CLEAR_IN = SetupPacket(0x02, 1, 0, ENDPOINT_IN, 0)
-CLEAR_OUT = SetupPacket(0x02, 1, 0, ENDPOINT_OUT, 0)
 NO_CBW = b"no CBW"
-BLOCKS = 3000
-
-
-class Plugged:
-    """A drive at a port whose host has configured it."""
-
-    def __init__(self, drive: RamDrive | None = None, speed: Speed = Speed.HIGH) -> None:
-        self.drive = drive or RamDrive(block_count=BLOCKS)
-        self.host = EmulatedPort(self.drive, speed)
-        assert self.host.control(CONFIGURE) == 0
-        self.host.run()
-        self.drive.heard.clear()
-
-    def command(self, cdb: bytes, data: bytes = b"", length: int = 0) -> bytes:
-        """Run a command that must pass; return its data."""
-        cbw = Cbw(7, length or len(data), length > 0, 0, cdb).encode()
-        assert self.host.transfer_out(ENDPOINT_OUT, cbw) == len(cbw)
-        came: bytes | Handshake = b""
-        if data:
-            assert self.host.transfer_out(ENDPOINT_OUT, data) == len(data)
-        elif length:
-            came = self.host.transfer_in(ENDPOINT_IN, length)
-        status = self.host.transfer_in(ENDPOINT_IN, 13)
-        assert isinstance(status, bytes) and isinstance(came, bytes)
-        assert Csw.decode(status) == Csw(7, 0, Csw.decode(status).status)
-        return came
-
-    def recover(self) -> None:
-        """Reset Recovery."""
-        for setup in (RESET, CLEAR_IN, CLEAR_OUT):
-            assert self.host.control(setup) == 0
-
-    @property
-    def heard(self) -> list[BusEvent]:
-        """What the drive has heard of the bus."""
-        return [event for event, _ in self.drive.heard[::2]]  # each is told twice
 
 
 def link_of(target: str, stack: ExitStack, speed: Speed) -> RawLink:
@@ -204,153 +162,6 @@ def test_other_requests_stall() -> None:
 
     assert host.control(SetupPacket(0xA1, 0xFD, 0, 0, 1)) is Handshake.STALL
     assert host.control(SetupPacket(0x21, 0xFD, 0, 0, 0)) is Handshake.STALL
-
-
-# --- what the drive hears ------------------------------------------------------------------------
-
-
-def test_reset_of_the_bus_is_a_reset() -> None:
-    plugged = Plugged()
-    plugged.host.bus(BusEvent.RESET)
-
-    assert plugged.heard == [BusEvent.RESET]
-
-
-def test_pulled_cable_is_a_detachment() -> None:
-    plugged = Plugged()
-    plugged.host.bus(BusEvent.DETACH)
-
-    assert plugged.heard == [BusEvent.DETACH, BusEvent.ATTACH]
-
-
-def test_silence_is_heard_and_its_end() -> None:
-    plugged = Plugged()
-    plugged.host.bus(BusEvent.SUSPEND)
-    plugged.host.bus(BusEvent.RESUME)
-
-    assert plugged.heard == [BusEvent.SUSPEND, BusEvent.RESUME]
-
-
-def test_silence_that_the_kernel_told_too_late_is_heard() -> None:
-    """It drops a SUSPEND that nobody has read when RESUME comes: the drive must lock."""
-    plugged = Plugged()
-    plugged.host.bus(BusEvent.RESUME)
-
-    assert plugged.heard == [BusEvent.SUSPEND, BusEvent.RESUME]
-
-
-def test_configuration_anew_counts_as_a_reset() -> None:
-    """The kernel drops the DISABLE before it; to be locked once too often is the safe side."""
-    plugged = Plugged()
-    plugged.host.control(CONFIGURE)
-    plugged.host.run()
-
-    assert plugged.heard == [BusEvent.RESET]
-    assert plugged.command(INQUIRY, length=36) == INQUIRY_DATA
-
-
-def test_nothing_read_before_a_reset_is_there_after_it() -> None:
-    plugged = Plugged()
-    plugged.host.transfer_out(ENDPOINT_OUT, Cbw(1, 512, True, 0, read10(0, 1)).encode())
-    plugged.host.bus(BusEvent.RESET)
-    plugged.host.control(CONFIGURE)
-
-    assert plugged.host.transfer_in(ENDPOINT_IN, 512) is Handshake.NAK
-
-
-def test_nothing_sent_before_a_reset_is_obeyed_after_it() -> None:
-    """The kernel tells of the reset first, and of what had come before it later."""
-    plugged = Plugged()
-    plugged.host.is_asleep = True
-    plugged.host.transfer_out(ENDPOINT_OUT, Cbw(1, 0, False, 0, TEST_UNIT_READY).encode())
-    plugged.host.bus(BusEvent.RESET)
-    plugged.host.control(CONFIGURE)
-    plugged.host.is_asleep = False
-
-    assert plugged.host.transfer_in(ENDPOINT_IN, 13) is Handshake.NAK
-
-
-@pytest.mark.parametrize("speed", [Speed.UNKNOWN, Speed.LOW])
-def test_host_that_is_gone_before_its_speed_was_looked_at_is_none(speed: Speed) -> None:
-    drive = RamDrive()
-    host = EmulatedPort(drive)
-    drive.heard.clear()
-    host.is_asleep = True
-    host.control(CONFIGURE)
-    host.speed, host.is_asleep = speed, False
-    host.run()
-
-    assert not drive.heard and not host.told
-
-
-# --- the drive comes and goes -------------------------------------------------------------------
-
-
-def drive_at_a_port(stack: ExitStack) -> tuple[EmulatedDrive, EmulatedPort]:
-    drive = powered(ModelName.parse("plain"), stack)
-    host = EmulatedPort(drive)
-    host.control(CONFIGURE)
-    host.run()
-    return drive, host
-
-
-def test_drive_that_its_operator_unplugs_is_gone_and_comes_back() -> None:
-    with ExitStack() as stack:
-        drive, host = drive_at_a_port(stack)
-        drive.unplug()
-        away = host.control(CONFIGURE)
-        drive.plug()
-        host.now_s += AWAY_S
-        host.run()
-        host.run()
-
-        assert away is Handshake.DETACHED
-        assert host.control(CONFIGURE) == 0
-
-
-def test_drive_that_is_back_at_once_stays_away_long_enough_to_be_missed() -> None:
-    with ExitStack() as stack:
-        drive, host = drive_at_a_port(stack)
-        drive.unplug()
-        drive.plug()
-        host.run()
-        soon = host.control(CONFIGURE)
-        host.now_s += AWAY_S
-        host.run()
-
-        assert soon is Handshake.DETACHED
-        assert host.control(CONFIGURE) == 0
-
-
-def test_drive_that_loses_power_is_gone() -> None:
-    with ExitStack() as stack:
-        drive, host = drive_at_a_port(stack)
-        drive.power_off()
-        host.now_s += AWAY_S
-        host.run()
-
-        assert host.control(CONFIGURE) is Handshake.DETACHED
-
-
-class Vanishing(RamDrive):
-    """A drive that is gone when its host comes for an answer."""
-
-    is_gone = False
-
-    def control(self, setup: SetupPacket, data: bytes = b"") -> bytes | int | Handshake:
-        return Handshake.DETACHED if self.is_gone else super().control(setup, data)
-
-    def transfer_in(self, endpoint: int, length: int, stream: int = 0) -> bytes | Handshake:
-        self.is_gone = True
-        return Handshake.DETACHED
-
-
-def test_drive_that_goes_while_it_is_asked_leaves_its_host_at_once() -> None:
-    """Nobody else would wake the gadget."""
-    plugged = Plugged(Vanishing())
-    plugged.host.transfer_out(ENDPOINT_OUT, Cbw(1, 0, False, 0, TEST_UNIT_READY).encode())
-
-    assert plugged.host.told[-1] == "emulated: the device has left"
 
 
 # --- hosts that do anything ----------------------------------------------------------------------
