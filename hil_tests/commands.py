@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from concurrent.futures import wait
+from contextlib import closing
 from datetime import date
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
@@ -66,7 +67,7 @@ def evaluate(
     Or hardware, usb:VID:PID:SERIAL --profile NAME --destroys-data: it loses all it holds. Between
     runs it is erased, by the code in SEDLAB_RESET_CODE.
 
-    Exits 1 when a property failed, and names the report.
+    Exits 1 when a property failed, and names the report; 3, without one, when the drive went.
     """
     from rich.console import Console
 
@@ -74,10 +75,8 @@ def evaluate(
 
     if operator is not None and len(targets) != 1:
         raise click.UsageError("--operator SOCKET is the operator of one drive")
-    for target in targets:
-        _target(
-            target, None, operator, profile, destroys_data
-        )  # wrong names are told before any long work
+    for target in targets:  # wrong names are told before any long work
+        _target(target, None, operator, profile, destroys_data).close()
     out.mkdir(parents=True, exist_ok=True)  # so is a folder that can't be written
     evaluations = _evaluate_all(
         targets, depth, jobs or 2, content, out, operator, profile, destroys_data
@@ -177,8 +176,8 @@ def _evaluate_one(
 
     traces = out / "traces" / folder_name(url)
     told = progress or _tell(url)
-    target = _target(url, content, operator, profile, destroys_data)
-    return run(target, depth=depth, date=today, traces=traces, progress=told)
+    with closing(_target(url, content, operator, profile, destroys_data)) as target:
+        return run(target, depth=depth, date=today, traces=traces, progress=told)
 
 
 @click.command()
@@ -218,10 +217,10 @@ def replay(
 
     wanted = ReplayId.parse(replay_id)
     url = target or wanted.target
-    again = _target(url, content, operator, profile, destroys_data)
-    failure = run(again, wanted.property_id, wanted.actions)
-    if trace is not None:
-        write_trace(again, wanted.actions, trace)
+    with closing(_target(url, content, operator, profile, destroys_data)) as again:
+        failure = run(again, wanted.property_id, wanted.actions)
+        if trace is not None:
+            write_trace(again, wanted.actions, trace)
     lines = [] if failure is None else [step.line() for step in failure.steps]
     if as_json:
         said = None if failure is None else failure.said

@@ -74,7 +74,8 @@ def evaluate(
     """Judge a target by every property it can be judged by.
 
     `traces` is a folder for the pcap files of findings. Raises ValueError for content that holds
-    one of the test PINs: no dump of it could be searched for PINs.
+    one of the test PINs: no dump of it could be searched for PINs. Raises DriveError where the
+    drive went meanwhile: then there is no verdict.
     """
     clashing = pins_in(target.content.data)
     if clashing:
@@ -85,6 +86,7 @@ def evaluate(
     _cut_everywhere(target, tally, progress)
     _run_machine(target, properties, tally, EXAMPLES[depth], progress)
     findings = _findings(target, tally, traces, progress)
+    target.reach()
     verdicts = tuple(_verdict(target, each, tally, findings) for each in PROPERTIES)
     return Evaluation(
         target=target.url,
@@ -193,15 +195,19 @@ def write_trace(target: Target, actions: Sequence[Action], path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
-        unit = target.bench(actions).unit
+        fresh = target.bench(actions)
+        fresh.reconnect()  # its interface is for the bench that is watched
+        unit = fresh.unit
         bench = Bench(
             unit,
             target.facts,
             target.content,
             watch=lambda inner: TracedBackend(inner, stream, lambda: unit.now_us),
         )
-        bench.run_all(actions)
-        bench.reconnect()
+        try:
+            bench.run_all(actions)
+        finally:
+            bench.reconnect()
 
 
 def _verdict(
@@ -276,7 +282,8 @@ def _stretching(facts: Facts) -> str:
 def replay(target: Target, property_id: str, actions: Sequence[Action]) -> Failure | None:
     """Run a sequence on a fresh drive; return how it breaks the property, if it does.
 
-    Raises ValueError for a property that there is not, or that the target can't be judged by.
+    Raises ValueError for a property that there is not, or that the target can't be judged by, and
+    DriveError where the drive went meanwhile.
     """
     property_ = BY_ID.get(property_id)
     if property_ is None:
@@ -289,7 +296,9 @@ def replay(target: Target, property_id: str, actions: Sequence[Action]) -> Failu
     if lacking:
         said = " or ".join(sorted(each.value for each in lacking))
         raise ValueError(f"on {target.url} the bench can't {said}")
-    return fails(target, property_, actions)
+    failure = fails(target, property_, actions)
+    target.reach()
+    return failure
 
 
 def broken_properties(target: Target) -> list[str]:

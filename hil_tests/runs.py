@@ -97,6 +97,15 @@ class Target:
             return self
         return Target("+".join((self.url, *settings)), self._content)
 
+    def close(self) -> None:
+        """Let go of what other programs wait for; a model is nobody else's."""
+
+    def reach(self) -> None:
+        """Raise DriveError where the drive can't be reached any more; a model always is.
+
+        What was last seen of such a drive says nothing of it.
+        """
+
     def bench(self, actions: Sequence[Action] = ()) -> Bench:
         """Return a bench over a fresh drive under power, on which such actions can be run."""
         is_glitched = any(action.verb == "glitch" for action in actions)

@@ -125,6 +125,10 @@ class ServedTarget(Target):
         every = (*self._settings, *settings)
         return ServedTarget(self._base, self.rack, self._content, every)
 
+    def close(self) -> None:
+        """Let go of the operator's socket: the units are gone."""
+        self.rack.operator.close()
+
     def bench(self, actions: Sequence[Action] = ()) -> Bench:
         """Return a bench over a fresh unit under power."""
         unit = self._factory_new_unit[0].fork()

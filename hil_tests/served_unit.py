@@ -173,6 +173,12 @@ class ReimportedBus(UsbIp):
                 raise UnsteadyDrive(str(taken)) from None
         yield from super().enumerate_devices()
 
+    def leave(self) -> None:
+        """Give the drive back to its server."""
+        if self._port is not None:
+            self._port.link.close()
+        self._port = None
+
 
 class _Watched(UsbIpLink):
     """A link on which nobody waits for what can't come.

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import ExitStack
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from usb.core import USBError
 
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.hardware.entropy import SeededNoise
 from hil_tests.actions import parse_steps
 from hil_tests.content import Content
+from hil_tests.evaluate import evaluate
 from hil_tests.facts import reset_code_of
 from hil_tests.ram_disk import RamDrive
-from hil_tests.runs import UnsteadyDrive
+from hil_tests.runs import Target
 from hil_tests.steps import Outcome
 from hil_tests.targets import ModelName, fresh_profile, powered
 from hil_tests.usb_target import open_target
+from host_driver.backends.bus import LIBUSB_ERROR_BUSY
 from host_driver.backends.in_process import InProcess
-from host_driver.errors import AccessDenied, CommandRefused, NotFound
+from host_driver.errors import (
+    AccessDenied,
+    CommandRefused,
+    Disconnected,
+    DriveInUse,
+    NotFound,
+)
 
+SHARES = (0, 0.03, 0.31, 0.62, 0.93, 1)  # of an evaluation
 CONTENT = Content("some", b"0123456789abcde\n" * 4096)
 NO_SYSTEM = Path("/nonexistent")
 
@@ -33,6 +43,12 @@ class KernelsBus(InProcess):
     def __init__(self, functions: list[Any]) -> None:
         super().__init__(functions)
         self.kernels = {(port.number, 0) for port in super().enumerate_devices()}
+        self.is_busy = False  # another program claims every interface first
+
+    def claim_interface(self, dev_handle: Any, intf: int) -> None:
+        if self.is_busy:
+            raise in_use()
+        super().claim_interface(dev_handle, intf)
 
     def is_kernel_driver_active(self, dev_handle: Any, intf: int) -> bool:
         return (dev_handle.port.number, intf) in self.kernels
@@ -41,7 +57,43 @@ class KernelsBus(InProcess):
         self.kernels.remove((dev_handle.port.number, intf))
 
     def attach_kernel_driver(self, dev_handle: Any, intf: int) -> None:
+        if intf in dev_handle.port.owners:
+            raise in_use()
         self.kernels.add((dev_handle.port.number, intf))
+
+
+class EventfulBus(KernelsBus):
+    """One on which something happens before the n-th thing that is asked of a device."""
+
+    def __init__(self, drive: EmulatedDrive, happens: Callable[[], None]) -> None:
+        self.asked, self.happens_at = 0, 0
+        self._happens = happens
+        super().__init__([drive])
+
+    def _count(self) -> None:
+        self.asked += 1
+        if self.asked == self.happens_at:
+            self._happens()
+
+    def claim_interface(self, dev_handle: Any, intf: int) -> None:
+        self._count()
+        super().claim_interface(dev_handle, intf)
+
+    def control(self, *arguments: Any, **options: Any) -> Any:
+        self._count()
+        return super().control(*arguments, **options)
+
+    def bulk_write(self, *arguments: Any) -> int:
+        self._count()
+        return super().bulk_write(*arguments)
+
+    def bulk_read(self, *arguments: Any) -> int:
+        self._count()
+        return super().bulk_read(*arguments)
+
+
+def in_use() -> USBError:
+    return USBError("Resource busy", LIBUSB_ERROR_BUSY, errno.EBUSY)
 
 
 @pytest.fixture
@@ -63,20 +115,75 @@ def test_drive_is_judged_on_its_own_bus_and_given_back_to_the_kernel(drive: Emul
         assert [step.outcome for step in steps] == [Outcome.OK] * 3
         assert not any(step.mismatches for step in steps)
     taken = had - bus.kernels
-    del target
-    gc.collect()
+    target.close()
 
     assert len(taken) == 1
     assert bus.kernels == had
 
 
-def test_drive_that_has_gone_is_no_verdict(drive: EmulatedDrive) -> None:
-    url = f"usb:1209:5ed0:{drive.serial}"
-    target = open_target(url, "native", True, CONTENT, KernelsBus([drive]), NO_SYSTEM)
-    drive.unplug()
+def plain_target(drive: EmulatedDrive, bus: KernelsBus) -> Target:
+    return open_target(f"usb:1209:5ed0:{drive.serial}", "plain", True, CONTENT, bus, NO_SYSTEM)
 
-    with pytest.raises(UnsteadyDrive, match="does not answer any more"):
+
+def judge(target: Target, traces: Path) -> None:
+    evaluate(target, depth="survey", date="2026-11-29", traces=traces)
+
+
+@pytest.fixture
+def plain() -> Iterator[EmulatedDrive]:
+    with ExitStack() as stack:
+        yield powered(ModelName.parse("plain"), stack, SeededNoise(b"usb target"))
+
+
+def asked_in_all(plain: EmulatedDrive, traces: Path) -> int:
+    """Return how often something is asked of the drive in an evaluation."""
+    bus = EventfulBus(plain, lambda: None)
+    with closing(plain_target(plain, bus)) as target:
+        bus.asked = 0
+        judge(target, traces)
+        return bus.asked
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_drive_that_is_unplugged_gets_no_verdict(
+    plain: EmulatedDrive, tmp_path: Path, share: float
+) -> None:
+    bus = EventfulBus(plain, plain.unplug)
+    happens_at = 1 + int(share * (asked_in_all(plain, tmp_path) - 1))
+    with closing(plain_target(plain, bus)) as target:
+        bus.asked, bus.happens_at = 0, happens_at
+
+        with pytest.raises(Disconnected):
+            judge(target, tmp_path)
+
+
+def test_drive_that_another_program_takes_gets_no_verdict(
+    plain: EmulatedDrive, tmp_path: Path
+) -> None:
+    bus = KernelsBus([plain])
+    with closing(plain_target(plain, bus)) as target:
         target.bench()
+        bus.is_busy = True
+
+        with pytest.raises(DriveInUse):
+            judge(target, tmp_path)
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_interrupted_evaluation_gives_the_drive_back(
+    plain: EmulatedDrive, tmp_path: Path, share: float
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    bus = EventfulBus(plain, interrupted)
+    had = set(bus.kernels)
+    happens_at = 1 + int(share * (asked_in_all(plain, tmp_path) - 1))
+    with pytest.raises(KeyboardInterrupt), closing(plain_target(plain, bus)) as target:
+        bus.asked, bus.happens_at = 0, happens_at
+        judge(target, tmp_path)
+
+    assert bus.kernels == had
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +22,7 @@ from host_driver.trace import Forwarding
 
 
 class OneDevice(Forwarding):
-    """A bus with one device of another bus: the kernel has it again when nobody has this any more.
+    """A bus with one device of another bus, which is taken from its kernel until `leave`.
 
     It is taken when it is first looked for, which raises DriveInUse while the system uses it.
     """
@@ -31,11 +30,11 @@ class OneDevice(Forwarding):
     def __init__(self, inner: IBackend, device: usb.core.Device, name: UsbName, root: Path) -> None:
         super().__init__(inner)
         self._device, self._name, self._root = device, name, root
-        self._is_taken = False
+        self._taken: ExitStack | None = None
 
     def enumerate_devices(self) -> Iterator[Any]:
         """Yield it, unless it has gone; one that came back has another address."""
-        if not self._is_taken:
+        if self._taken is None:
             self._take()
         for each in self.inner.enumerate_devices():
             found = self.inner.get_device_descriptor(each)
@@ -45,8 +44,13 @@ class OneDevice(Forwarding):
     def _take(self) -> None:
         with ExitStack() as undo:
             take_from_kernel(self._device, self._name, self._root, undo)
-            weakref.finalize(self, undo.pop_all().close)
-        self._is_taken = True
+            self._taken = undo.pop_all()
+
+    def leave(self) -> None:
+        """Give the device back to the kernel; whoever claimed its interface has let go of it."""
+        if self._taken is not None:
+            self._taken.close()
+        self._taken = None
 
 
 def open_target(

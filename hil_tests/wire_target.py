@@ -6,11 +6,11 @@ takes an operator is not exercised; nor are updates, which no erase undoes. Time
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 import usb.core
 from usb.backend import IBackend
@@ -20,7 +20,7 @@ from firmware_model.hardware.supply import Torn
 from firmware_model.wire.native import State
 from firmware_model.wire.usbip import MODEL_PATH
 from hil_tests.actions import Action
-from hil_tests.bench.bench import Bench
+from hil_tests.bench.bench import Bench, find_device
 from hil_tests.bench.memory import Attempts
 from hil_tests.bench.unit import RemoteUnit
 from hil_tests.content import Content
@@ -30,10 +30,21 @@ from hil_tests.served_unit import ReimportedBus
 from hil_tests.steps import Capability, Facts
 from host_driver.attempt_log import attempts
 from host_driver.backends.serial_number import serial_of
-from host_driver.errors import AccessDenied, DriveError
+from host_driver.errors import AccessDenied, CommandRefused, Disconnected, DriveError
+from host_driver.mass_storage import failure
 from host_driver.usbip_link import UsbIpName, import_device
 
 REACHED: Final = frozenset({Capability.SEE_BUS})
+
+
+class DriveBus(Protocol):
+    """A backend of pyusb whose bus has one drive and nothing else."""
+
+    def enumerate_devices(self) -> Iterator[Any]:
+        """Yield the drive, if it answers."""
+
+    def leave(self) -> None:
+        """Give the drive back to whom it was taken from."""
 
 
 class WireUnit(RemoteUnit):
@@ -45,7 +56,7 @@ class WireUnit(RemoteUnit):
     step_names: tuple[str, ...] = ()
     cut_name = None
 
-    def __init__(self, bus: IBackend, serial: str) -> None:
+    def __init__(self, bus: DriveBus, serial: str) -> None:
         self._bus = bus
         self.serial = serial
 
@@ -84,7 +95,7 @@ class WireTarget(Target):
     def __init__(
         self,
         url: str,
-        bus: IBackend,
+        bus: DriveBus,
         profile: str,
         reset_code: str | None,
         content: Content | None = None,
@@ -116,20 +127,48 @@ class WireTarget(Target):
             raise ValueError(f"{self.url} is of the profile that it was made with")
         return self
 
+    def close(self) -> None:
+        """Give the drive back to whom it was taken from."""
+        self._let_go()
+        self._bus.leave()
+
+    def reach(self) -> None:
+        """Raise DriveError where the drive has gone, or is somebody else's by now."""
+        self._attached()
+
     def bench(self, actions: Sequence[Action] = ()) -> Bench:
-        """Return a bench over the drive, erased; raise UnsteadyDrive where it can't be."""
-        if self._last is not None:
-            self._last.reconnect()  # it lets go of the interface
-        if not list(self._bus.enumerate_devices()):
-            raise UnsteadyDrive(f"{self.url} does not answer any more")
-        self._last = bench = Bench(self._unit, self.facts, self.content)
+        """Return a bench over the drive, erased.
+
+        Raises UnsteadyDrive where it can't be erased, DriveError where it is not to be had.
+        """
+        bench = self._attached()
         if "PIN" in self.facts.features:
             self._erase(bench)
         return bench
 
+    def _attached(self) -> Bench:
+        """Return a bench that has claimed the interface: a run takes what it can't have for broken.
+
+        Raises DriveError where the drive is not to be had.
+        """
+        self._let_go()
+        if not list(self._bus.enumerate_devices()):
+            raise Disconnected(f"{self.url} has gone: there is no verdict")
+        self._last = bench = Bench(self._unit, self.facts, self.content)
+        bench.attachment()
+        return bench
+
+    def _let_go(self) -> None:
+        """Release the interface that the last run has claimed."""
+        if self._last is not None:
+            self._last.reconnect()
+
     @cached_property
     def _unit(self) -> WireUnit:
-        return WireUnit(self._bus, serial_of(usb.core.find(backend=self._bus)))
+        try:
+            return WireUnit(self._bus, serial_of(find_device(self._bus)))
+        except usb.core.USBError as error:
+            raise failure(error, f"opening {self.url}") from error
 
     def _erase(self, bench: Bench) -> None:
         status = bench.status()
@@ -138,7 +177,7 @@ class WireTarget(Target):
                 if status.state is not State.ERASED:
                     bench.host().erase(self._reset_code)
                 status = bench.status()
-            except DriveError as refused:
+            except CommandRefused as refused:
                 raise UnsteadyDrive(f"{self.url} can't be erased by its code: {refused}") from None
             if status is None or status.state is not State.ERASED:
                 raise UnsteadyDrive(f"{self.url} was told to erase, and is not erased")

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context
-from typing import Any
+from typing import Any, NoReturn
+
+
+class _Pool(ProcessPoolExecutor):
+    """Processes whose work, when they are ended, closes what it has open."""
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        return super().submit(_run, work, *args, **options)
 
 
 @contextmanager
 def workers(count: int, begin: Callable[..., None] | None = None, *args: Any) -> Iterator[Executor]:
     """Processes that judge; whatever breaks this one off ends them too."""
-    pool = ProcessPoolExecutor(count, get_context("spawn"), begin, args)
+    pool = _Pool(count, get_context("spawn"), _begin, (begin, *args))
     try:
         yield pool
     except BaseException:
@@ -21,3 +30,22 @@ def workers(count: int, begin: Callable[..., None] | None = None, *args: Any) ->
             worker.terminate()
         raise
     pool.shutdown()
+
+
+def _begin(begin: Callable[..., None] | None, *args: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends whoever started them, and so them
+    signal.signal(signal.SIGTERM, _end)
+    if begin is not None:
+        begin(*args)
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing disturbs the closing
+    raise SystemExit(128 + number)
+
+
+def _run(work: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    try:
+        return work(*args, **options)
+    except SystemExit as ended:  # the executor would go on with what waits in the queue
+        os._exit(int(ended.code or 0))

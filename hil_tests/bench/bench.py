@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 import usb.core
+import usb.util
 from usb.backend import IBackend
 
 from firmware_model.emulated_drive import EmulatedDrive
@@ -178,7 +179,9 @@ class Bench:
         """Have the next command enumerate the drive anew."""
         if self._link is not None:
             self._link.close()
-        self._host, self._link = None, None
+        elif self._device is not None:  # claimed, it may be, before no link came of it
+            usb.util.dispose_resources(self._device)
+        self._host, self._link, self._device = None, None, None
 
     def draw(self, count: int) -> bytes:
         """Return random bytes for the host, which the seed decides."""
@@ -307,7 +310,7 @@ class Bench:
             step.outcome, step.detail = Outcome.REFUSED, str(refused)
             is_broken = refused.sense is not None and refused.sense.key in BROKEN
             step.tells_fault = is_broken or isinstance(refused, SelfTestFailed)
-        except DriveError as fault:
+        except (DriveError, usb.core.USBError) as fault:  # the latter of single transfers
             step.outcome, step.detail = Outcome.FAULT, f"{type(fault).__name__}: {fault}"
             self.reconnect()
         except ERRORS_OF_CODE as crash:
