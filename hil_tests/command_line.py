@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hil_tests.children import ends_with_us
+
 ROOT = Path(__file__).parent.parent
 VARIABLES = ("PIN_USER", "PIN_ADMIN", "PIN_RECOVERY", "NEW_PIN", "RESET_CODE")
 FAST = ("--set", "pin.kdf_iterations=1")
@@ -87,8 +89,9 @@ class Server:
     """A running `sedlab serve`, and where its drives are."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
+        serve = [sys.executable, "-m", "host_driver", "serve"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "host_driver", "serve", *arguments],
+            [*ends_with_us(signal.SIGTERM), *serve, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=folder,

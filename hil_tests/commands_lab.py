@@ -6,13 +6,15 @@ import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from host_driver.commands.options import TargetType
+from host_driver.commands.shown import printable
 
 if TYPE_CHECKING:
+    from hil_tests.kernel.beside import DriveBeside
     from hil_tests.kernel.machine import KernelMachine
     from hil_tests.kernel.qemu import Bus
 
@@ -29,14 +31,20 @@ SCRIPT_S: Final = 3600
 )
 @click.option("--high-speed", is_flag=True, help="Plug it into USB 2, not USB 3.")
 @click.option("--no-uas", is_flag=True, help="Have TARGET offer Bulk-Only alone.")
-@click.option("--memory", default=1024, show_default=True, help="Memory of the machine, in MiB.")
+@click.option(
+    "--memory",
+    type=click.IntRange(256),
+    default=1024,
+    show_default=True,
+    help="Memory of the machine, in MiB.",
+)
 def lab(
     target: str | None, socket_path: Path | None, high_speed: bool, no_uas: bool, memory: int
 ) -> None:
     """Give a root shell on a stock Linux kernel, in a machine that is gone afterwards.
 
-    TARGET, model:PROFILE[+DEFECT] or FILE.sed, is plugged in: the kernel has it as a disk. FILE.sed
-    keeps what is written to it.
+    TARGET, model:PROFILE[+DEFECT] or FILE.sed, is plugged in: the kernel has it as a disk, and how
+    to unlock and operate it is told. FILE.sed keeps what is written to it.
 
     All your files are there, at their places. What is changed is forgotten, but for the folder in
     $SHARED, which is one and the same on both sides. The host's loopback is 10.0.2.2. If standard
@@ -46,11 +54,13 @@ def lab(
     from hil_tests.kernel.beside import NotServed, redirected
     from hil_tests.kernel.drive import NotFound
     from hil_tests.kernel.image import NoImage
-    from hil_tests.kernel.machine import KernelMachine, MachineFault
+    from hil_tests.kernel.machine import CommandFailed, KernelMachine, MachineFault
     from hil_tests.kernel.qemu import Bus, QemuError
 
     if target is not None and socket_path is not None:
         raise click.UsageError("--usbredir SOCKET is somebody else's drive: leave TARGET out")
+    if target is not None and not target.startswith("model:"):
+        raise click.UsageError(f"{target}: what is plugged in is model:PROFILE or FILE.sed")
     if no_uas and target is None:
         raise click.UsageError("--no-uas goes with TARGET")
     if lacking := packages.missing(packages.MACHINE):
@@ -62,34 +72,35 @@ def lab(
             drive = None
             if target is not None:
                 options = (*speed, "--no-uas") if no_uas else speed
-                socket_path, drive = stack.enter_context(redirected(target, *options))
+                drive = stack.enter_context(redirected(target, *options))
             machine = stack.enter_context(KernelMachine.boot(_say, memory))
-            if drive is not None and socket_path is not None:
-                _plug(machine, socket_path, bus, drive)
+            if drive is not None:
+                _plug(machine, drive, bus)
             elif socket_path is not None:
                 machine.plug_usbredir(socket_path, bus)
             sys.exit(_used(machine))
     except NotServed as refused:
-        click.echo(str(refused), err=True)  # in words of `serve`, which begin with our name
+        click.echo(str(refused), err=True)
         sys.exit(refused.status)
-    except (NoImage, MachineFault, NotFound, QemuError) as fault:
+    except (CommandFailed, NoImage, MachineFault, NotFound, QemuError) as fault:
         what, _, last_words = str(fault).partition("\n")
         if last_words:
             click.echo(last_words, err=True)
         raise click.ClickException(what) from fault
 
 
-def _plug(machine: KernelMachine, socket_path: Path, bus: Bus, drive: dict[str, Any]) -> None:
+def _plug(machine: KernelMachine, drive: DriveBeside, bus: Bus) -> None:
     """Plug a drive in, wait until the kernel has it as a disk, and say what can be done with it."""
     from hil_tests.kernel.drive import disk_since
 
     before = machine.moment()
-    machine.plug_usbredir(socket_path, bus)
+    machine.plug_usbredir(drive.socket, bus)
     disk = disk_since(machine, before)
-    name, generic = machine.output_of(f"ls {disk}/block {disk}/scsi_generic").split()[1::2]
-    _say(f"{drive['target']} is /dev/{name}, sg:/dev/{generic}; its serial is {drive['serial']}")
-    if drive["operator"] is not None:
-        _say(f"its operator, from another terminal: sedlab leds {drive['operator']}")
+    names = machine.output_of(f"ls {disk}/block {disk}/scsi_generic").split()[1::2]
+    block, generic = (f"/dev/{each}" for each in names)
+    _say(f"{drive.target} is {block}, sg:{generic}; its serial is {drive.serial}")
+    for line in drive.manual(block, generic):
+        _say(line)
 
 
 def _used(machine: KernelMachine) -> int:
@@ -108,4 +119,4 @@ def _used(machine: KernelMachine) -> int:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    click.echo(printable(line), err=True)

@@ -336,6 +336,7 @@ def _of_drive(served: Served) -> dict[str, Any]:
     return {
         "target": served.target,
         "serial": drive.serial,
+        "dialect": drive.profile.dialect,
         "identity": None if is_plain else fingerprint(drive.board.element.identity),
         "reset_code": served.reset_code,
         "operator": str(served.operator) if served.operator.exists() else None,

@@ -22,10 +22,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil_tests.command_line import PATIENCE_S, Run
+from hil_tests.command_line import PATIENCE_S
 from hil_tests.kernel import warm
 from hil_tests.kernel.agent import Agent, port_path
-from hil_tests.kernel.beside import NotServed, redirected
 from hil_tests.kernel.checks import BATTERY, title
 from hil_tests.kernel.image import NoImage, elf_kernel
 from hil_tests.kernel.initramfs import load_order
@@ -256,33 +255,6 @@ def test_kernel_that_resets_a_device_or_stumbles_is_told() -> None:
     records = [LogRecord(number, Level.INFO, 0, text) for number, text in enumerate(texts)]
 
     assert [each.number for each in troubles(records)] == [1, 2, 3]
-
-
-@pytest.mark.parametrize("target", ["nowhere.sed", "model:none-such"])
-def test_drive_that_can_not_be_served_beside_the_lab_is_told_as_serve_tells_it(target: str) -> None:
-    with (
-        pytest.raises(NotServed, match=r"^sedlab: .*no (such drive|profile)") as refused,
-        redirected(target),
-    ):
-        pass
-
-    assert refused.value.status == 3
-
-
-def test_drive_beside_the_lab_has_a_socket_as_long_as_it_is_wanted() -> None:
-    with redirected("model:plain") as (path, drive):
-        with socket.socket(socket.AF_UNIX) as guest:
-            guest.connect(str(path))
-        assert drive["target"] == "model:plain"
-
-    assert not path.exists()
-
-
-@pytest.mark.parametrize(
-    "arguments", [("model:plain", "--usbredir", os.devnull), ("--no-uas",)], ids=str
-)
-def test_lab_says_which_options_go_together(run: Run, arguments: tuple[str, ...]) -> None:
-    assert run("lab", *arguments).status == 2
 
 
 def test_commands_are_run_one_after_the_other_without_new_imports(tmp_path: Path) -> None:

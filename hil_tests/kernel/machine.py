@@ -95,7 +95,8 @@ class KernelMachine:
         processors: int = PROCESSORS,
     ) -> None:
         """Boot it; raise MachineFault with its last words if it does not come up."""
-        self.folder = Path(tempfile.mkdtemp(prefix="sedlab-"))
+        # Without symbolic links: while the machine boots, `/` is another than theirs.
+        self.folder = Path(tempfile.mkdtemp(prefix="sedlab-")).resolve()
         self.kernel_release = image.release
         self.grace_s = grace_s
         self._numbers = itertools.count(1)
@@ -105,7 +106,7 @@ class KernelMachine:
         self.ends_with_it.callback(shutil.rmtree, self.folder, ignore_errors=True)
         settings = {
             "AGENT": agent.__file__,
-            "MODULES": str(image.modules),
+            "MODULES": str(image.modules.resolve()),
             "PYTHON": sys.executable,
             "SHARED": str(self.folder),
             "PATH": f"{Path(sys.executable).parent}:{PATH}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from hil_tests.children import ends_with_us
 from hil_tests.kernel.agent import PORT
 from hil_tests.kernel.json_lines import JsonLines
 
@@ -100,11 +101,9 @@ class Qemu:
             *_files(shared),
             *_connections(self.console_log, *(each.fileno() for each in theirs)),
         ]
-        # It is killed when we are, however that comes about.
-        dies_with_us = [shutil.which("setpriv") or "setpriv", "--pdeathsig", "KILL", "--"]
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                [*dies_with_us, PROGRAM, *arguments],
+                [*ends_with_us(signal.SIGKILL), PROGRAM, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -204,14 +204,17 @@ def test_machine_dies_with_the_process_that_booted_it() -> None:
     assert ended
 
 
-def lab(folder: Path, script: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def lab(
+    folder: Path, script: bytes, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[bytes]:
     """Have the lab run a script."""
+    kept = {"XDG_CACHE_HOME": str(default_cache().parents[1])}
     return subprocess.run(
         [sys.executable, "-m", "host_driver", "lab", *arguments],
         input=script,
         capture_output=True,
         cwd=folder,
-        env=environment(folder) | {"XDG_CACHE_HOME": str(default_cache().parents[1])},
+        env=environment(folder) | kept | variables,
         check=False,
     )
 
@@ -220,6 +223,17 @@ def test_lab_runs_a_script_and_ends_with_its_status(tmp_path: Path) -> None:
     ran = lab(tmp_path, b"uname -s\npwd\nexit 3\n")
 
     assert (ran.returncode, ran.stdout) == (3, f"Linux\n{tmp_path}\n".encode())
+
+
+def test_lab_boots_where_folders_are_symbolic_links(tmp_path: Path) -> None:
+    cache, shared, folder = tmp_path / "cache", tmp_path / "shared", tmp_path / "folder"
+    cache.symlink_to(default_cache().parents[1])
+    folder.mkdir()
+    shared.symlink_to(folder)
+    ran = lab(tmp_path, b"echo $SHARED", XDG_CACHE_HOME=str(cache), TMPDIR=str(shared))
+
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith(str(folder).encode())
 
 
 def test_drive_of_the_lab_keeps_what_its_machine_wrote(tmp_path: Path, run: Run) -> None:
@@ -231,6 +245,7 @@ def test_drive_of_the_lab_keeps_what_its_machine_wrote(tmp_path: Path, run: Run)
     assert made.status == 0
     assert (ran.returncode, ran.stdout.split()[:1]) == (0, [b"4194304"]), ran.stderr
     assert b"plain.sed is /dev/sda, sg:/dev/sg0; its serial is " in ran.stderr
+    assert b"nothing to unlock" in ran.stderr
     assert read.out.startswith("kept\n")
 
 
