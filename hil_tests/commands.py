@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hil_tests.ending import breakable
 from hil_tests.workers import workers
 from host_driver.commands.options import TargetType
 
@@ -75,8 +76,9 @@ def evaluate(
 
     if operator is not None and len(targets) != 1:
         raise click.UsageError("--operator SOCKET is the operator of one drive")
-    for target in targets:  # wrong names are told before any long work
-        _target(target, None, operator, profile, destroys_data).close()
+    with breakable():
+        for target in targets:  # wrong names are told before any long work
+            _target(target, None, operator, profile, destroys_data).close()
     out.mkdir(parents=True, exist_ok=True)  # so is a folder that can't be written
     evaluations = _evaluate_all(
         targets, depth, jobs or 2, content, out, operator, profile, destroys_data
@@ -176,7 +178,7 @@ def _evaluate_one(
 
     traces = out / "traces" / folder_name(url)
     told = progress or _tell(url)
-    with closing(_target(url, content, operator, profile, destroys_data)) as target:
+    with breakable(), closing(_target(url, content, operator, profile, destroys_data)) as target:
         return run(target, depth=depth, date=today, traces=traces, progress=told)
 
 
@@ -217,7 +219,7 @@ def replay(
 
     wanted = ReplayId.parse(replay_id)
     url = target or wanted.target
-    with closing(_target(url, content, operator, profile, destroys_data)) as again:
+    with breakable(), closing(_target(url, content, operator, profile, destroys_data)) as again:
         failure = run(again, wanted.property_id, wanted.actions)
         if trace is not None:
             write_trace(again, wanted.actions, trace)

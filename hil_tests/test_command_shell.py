@@ -289,11 +289,13 @@ def test_streams_may_be_closed(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX processes")
-def test_interrupted_evaluation_of_many_drives_ends_at_once(
-    shell: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize("targets", [1, 5])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_evaluation_that_is_broken_off_ends_at_once(
+    shell: dict[str, str], tmp_path: Path, targets: int, name: str
 ) -> None:
     judges = subprocess.Popen(
-        ["sedlab", "evaluate", *(["model:keypad"] * 5), "--jobs", "1"],
+        ["sedlab", "evaluate", *(["model:keypad"] * targets), "--jobs", "1"],
         env=shell,
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
@@ -302,7 +304,10 @@ def test_interrupted_evaluation_of_many_drives_ends_at_once(
         text=True,
     )
     assert judges.stderr is not None and "scenarios" in judges.stderr.readline()
-    os.killpg(judges.pid, signal.SIGINT)
+    if name == "SIGINT":  # as a terminal sends it: to all of them
+        os.killpg(judges.pid, signal.SIGINT)
+    else:
+        judges.send_signal(signal.Signals[name])
     _, said = judges.communicate(timeout=20)
 
     assert judges.returncode == 130

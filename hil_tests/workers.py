@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context
-from typing import Any, NoReturn
+from typing import Any
+
+from hil_tests.ending import breakable
 
 
 class _Pool(ProcessPoolExecutor):
@@ -23,7 +25,8 @@ def workers(count: int, begin: Callable[..., None] | None = None, *args: Any) ->
     """Processes that judge; whatever breaks this one off ends them too."""
     pool = _Pool(count, get_context("spawn"), _begin, (begin, *args))
     try:
-        yield pool
+        with breakable():
+            yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in active_children():  # they would go on with what waits in their queue
@@ -34,18 +37,13 @@ def workers(count: int, begin: Callable[..., None] | None = None, *args: Any) ->
 
 def _begin(begin: Callable[..., None] | None, *args: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends whoever started them, and so them
-    signal.signal(signal.SIGTERM, _end)
     if begin is not None:
         begin(*args)
 
 
-def _end(number: int, frame: object) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing disturbs the closing
-    raise SystemExit(128 + number)
-
-
 def _run(work: Callable[..., Any], *args: Any, **options: Any) -> Any:
     try:
-        return work(*args, **options)
-    except SystemExit as ended:  # the executor would go on with what waits in the queue
-        os._exit(int(ended.code or 0))
+        with breakable():
+            return work(*args, **options)
+    except KeyboardInterrupt:  # the executor would go on with what waits in the queue
+        os._exit(128 + signal.SIGTERM)
