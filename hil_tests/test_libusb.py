@@ -80,6 +80,14 @@ class LinuxBus(InProcess):
         self.kernel_has_it = True
 
 
+class InterruptedBus(LinuxBus):
+    """One whose user presses Ctrl-C when the kernel has just let go."""
+
+    def detach_kernel_driver(self, dev_handle: Any, intf: int) -> None:
+        super().detach_kernel_driver(dev_handle, intf)
+        raise KeyboardInterrupt
+
+
 def reach(name: str, options: OpenOptions, bus: IBackend, root: Path = NO_SYSTEM) -> Attachment:
     """Attach without looking at what this machine has mounted."""
     return attach(name, options, bus, root)
@@ -107,6 +115,14 @@ def test_drive_is_taken_from_the_kernel_and_given_back(tmp_path: Path) -> None:
     attachment.close()
 
     assert (answered.status, during, bus.kernel_has_it) == (ScsiStatus.GOOD, False, True)
+
+
+def test_drive_goes_back_where_taking_it_is_interrupted(tmp_path: Path) -> None:
+    bus = InterruptedBus(RamDrive())
+    with pytest.raises(KeyboardInterrupt):
+        reach(NAME, CAREFUL, bus, tmp_path)
+
+    assert bus.kernel_has_it
 
 
 def test_drive_of_real_hardware_is_not_trusted_and_has_no_operator() -> None:

@@ -174,8 +174,8 @@ def take_from_kernel(device: usb.core.Device, name: UsbName, root: Path, undo: E
         for interface in taken:
             try:
                 device.attach_kernel_driver(interface)
-            except usb.core.USBError:
-                continue  # unplugged meanwhile, or the kernel was quicker
+            except (NotImplementedError, usb.core.USBError):
+                continue  # unplugged meanwhile, or the kernel was quicker, or never let go
         usb.util.dispose_resources(device)
 
     undo.callback(give_back)
@@ -184,8 +184,8 @@ def take_from_kernel(device: usb.core.Device, name: UsbName, root: Path, undo: E
             one.bInterfaceNumber for configuration in device for one in configuration
         ):
             if interface not in taken and device.is_kernel_driver_active(interface):
+                taken.append(interface)  # first: a Ctrl-C may come when the kernel has let go
                 device.detach_kernel_driver(interface)
-                taken.append(interface)
     except NotImplementedError:
         pass  # no kernel to take it from: macOS without entitlement, Windows, or not a real bus
     except usb.core.USBError as error:
