@@ -69,7 +69,7 @@ def test_drive_that_is_unplugged_meanwhile_gets_no_verdict(machine: KernelMachin
     drive = PluggedDrive.plugged(machine, REDIRECTED)
     command = " ".join(("evaluate", drive.url, *OPTIONS, "/run/report", "--destroys-data"))
     evaluation = machine.start(f"python3 -m host_driver {command} 2>/run/said", timeout_s=SEDLAB_S)
-    machine.output_of(UNDER_WAY)
+    machine.output_of(UNDER_WAY, timeout_s=SEDLAB_S)
     drive.unplug()
     ended = evaluation.wait()
     *_, last = machine.output_of("cat /run/said").splitlines()
