@@ -84,7 +84,10 @@ def test_server_ends_with_a_process_that_is_killed(whose: str, tmp_path: Path) -
             assert not guest.recv(1 << 12)
 
 
-def test_server_that_is_killed_meanwhile_is_told_whatever_came_of_it() -> None:
+def test_server_that_is_killed_meanwhile_is_told_whatever_came_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # for its folder, which stays
     with (
         pytest.raises(
             NotServed, match=r"^sedlab: the drive's server was killed by signal 9$"
