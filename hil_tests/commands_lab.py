@@ -50,6 +50,7 @@ def lab(
     $SHARED, which is one and the same on both sides. The host's loopback is 10.0.2.2. If standard
     input is no terminal, it is run as a script, and its exit status becomes this one's.
     """
+    from hil_tests.ending import breakable
     from hil_tests.kernel import packages
     from hil_tests.kernel.beside import NotServed, redirected
     from hil_tests.kernel.drive import NotFound
@@ -68,7 +69,7 @@ def lab(
     speed = ("--speed", "high" if high_speed else "super")
     bus = Bus.EHCI if high_speed else Bus.XHCI
     try:
-        with ExitStack() as stack:
+        with breakable(), ExitStack() as stack:
             drive = None
             if target is not None:
                 options = (*speed, "--no-uas") if no_uas else speed

@@ -57,7 +57,7 @@ class DriveBeside:
             ],
             "keypad": [
                 f"to unlock, {there}: sedlab press {named} KEYS",
-                "KEYS, asked for if left out: PIN UNLOCK; the first time SET PIN UNLOCK PIN UNLOCK",
+                "KEYS, asked for if left out: PIN UNLOCK; first of all, SET PIN UNLOCK PIN UNLOCK",
                 f"then, for the kernel to see its medium: blockdev --rereadpt {block}",
             ],
             "none": ["nothing to unlock: the drive has no PIN"],

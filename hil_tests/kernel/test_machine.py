@@ -249,6 +249,26 @@ def test_drive_of_the_lab_keeps_what_its_machine_wrote(tmp_path: Path, run: Run)
     assert read.out.startswith("kept\n")
 
 
+def test_lab_that_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:
+    kept = {"XDG_CACHE_HOME": str(default_cache().parents[1]), "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "host_driver", "lab", "model:plain"],
+        stdin=subprocess.PIPE,  # which stays open: the script has not come yet
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env=environment(tmp_path) | kept,
+    ) as ran:
+        assert ran.stderr is not None
+        while b"nothing to unlock" not in (line := ran.stderr.readline()):
+            assert line
+        had = list(tmp_path.glob("sedlab-*"))
+        ran.terminate()
+        ran.wait(GONE_S)
+
+    assert (ran.returncode, bool(had)) == (130, True)
+    assert not list(tmp_path.glob("sedlab-*"))
+
+
 def test_lab_is_a_shell_at_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(default_cache().parents[1]))
     terminal = Terminal(tmp_path, "lab")
