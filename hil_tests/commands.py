@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from contextlib import closing
 from datetime import date
 from multiprocessing import get_context
@@ -17,6 +17,8 @@ import click
 from hil_tests.ending import breakable
 from hil_tests.workers import workers
 from host_driver.commands.options import TargetType
+from host_driver.commands.shown import printable
+from host_driver.errors import DriveError
 
 if TYPE_CHECKING:
     from hil_tests.progress import Progress
@@ -68,7 +70,7 @@ def evaluate(
     Or hardware, usb:VID:PID:SERIAL --profile NAME --destroys-data: it loses all it holds. Between
     runs it is erased, by the code in SEDLAB_RESET_CODE.
 
-    Exits 1 when a property failed, and names the report; 3, without one, when the drive went.
+    Exits 1 when a property failed, and names the report; 3 when a drive went, which is in none.
     """
     from rich.console import Console
 
@@ -80,9 +82,11 @@ def evaluate(
         for target in targets:  # wrong names are told before any long work
             _target(target, None, operator, profile, destroys_data).close()
     out.mkdir(parents=True, exist_ok=True)  # so is a folder that can't be written
-    evaluations = _evaluate_all(
+    evaluations, gone = _evaluate_all(
         targets, depth, jobs or 2, content, out, operator, profile, destroys_data
     )
+    if not evaluations:
+        raise gone[0]
     paths = writers.write_all(evaluations, out)
     if as_json:
         click.echo(paths.json.read_text("utf-8"))
@@ -92,6 +96,10 @@ def evaluate(
             screen.print(console.scorecard(each))
             click.echo("\n".join(console.replays(each)))
         click.echo(f"report: {paths.html}")
+    for error in gone:
+        click.echo(f"sedlab: {printable(str(error))}", err=True)
+    if gone:
+        sys.exit(gone[0].exit_status)
     if any(each.failed for each in evaluations):
         sys.exit(1)
 
@@ -127,15 +135,15 @@ def _evaluate_all(
     operator: str | None,
     profile: str | None,
     destroys_data: bool,
-) -> list[Evaluation]:
-    """Judge each target, several at a time where there are several."""
+) -> tuple[list[Evaluation], list[DriveError]]:
+    """Judge each target, several at a time where there are several; tell what drives went, too."""
     from hil_tests import progress
 
     today = date.today().isoformat()  # noqa: DTZ011 - the day where the report is written
     plan = [(url, depth, content, operator, profile, destroys_data, out, today) for url in targets]
     with progress.shown(targets) as show:
         if len(targets) == 1:
-            return [_evaluate_one(*plan[0], progress.of(targets[0], show))]
+            return [_evaluate_one(*plan[0], progress.of(targets[0], show))], []
         news: SimpleQueue[tuple[str, str, int, int]] = get_context("spawn").SimpleQueue()
         with workers(min(jobs, len(plan)), _tell_by, news) as pool:
             running = [pool.submit(_evaluate_one, *each) for each in plan]
@@ -143,7 +151,18 @@ def _evaluate_all(
                 wait(running, timeout=0.1)
                 while not news.empty():
                     show(*news.get())
-            return [future.result() for future in running]
+            return _sorted(running)
+
+
+def _sorted(ended: list[Future[Evaluation]]) -> tuple[list[Evaluation], list[DriveError]]:
+    """Return the evaluations, and why there is none of some drives; raise any other error."""
+    evaluations, gone = [], []
+    for future in ended:
+        try:
+            evaluations.append(future.result())
+        except DriveError as error:
+            gone.append(error)
+    return evaluations, gone
 
 
 _news: SimpleQueue[tuple[str, str, int, int]] | None = None  # of a worker, to whoever started it

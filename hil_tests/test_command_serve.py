@@ -3,13 +3,15 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import usb.core
 
-from hil_tests.command_line import FAST, PATIENCE_S, Run, Server
+from hil_tests.command_line import FAST, PATIENCE_S, Run, Server, environment
 from host_driver.backends.usbip import UsbIp
 from host_driver.bulk_only import BULK_ONLY
 from host_driver.uas import USB_ATTACHED_SCSI
@@ -225,3 +227,30 @@ def test_drive_that_is_served_twice_is_in_use(files: Path) -> None:
         3,
         "sedlab: native.sed: in use by another process\n",
     )
+
+
+def test_drive_that_is_unplugged_costs_no_other_its_verdicts(run: Run, tmp_path: Path) -> None:
+    server = Server(tmp_path, "model:plain", "--usbip", "127.0.0.1:0", "--json")
+    drive = server.drives()[0]
+    (tmp_path / "content").write_bytes(b"0123456789abcde\n" * 4096)
+    judged = ("evaluate", "model:plain", drive["url"], "--profile", "plain")
+    how = ("--depth", "survey", "--content", "content", "--out", "report")
+    with subprocess.Popen(
+        [sys.executable, "-m", "host_driver", *judged, *how],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as judges:
+        assert judges.stderr is not None
+        while f"{drive['url']}: scenarios" not in judges.stderr.readline():
+            assert judges.poll() is None
+        unplugged = run("unplug", drive["operator"])
+        *_, last = judges.stderr
+    server.ends(signal.SIGTERM)
+    report = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+
+    assert (unplugged.status, judges.returncode) == (0, 3)
+    assert last == f"sedlab: {drive['url']} has gone: there is no verdict\n"
+    assert [each["target"] for each in report["evaluations"]] == ["model:plain"]
