@@ -5,7 +5,6 @@ request takes one call of OpenSSL for all its tweaks and one for all its blocks;
 between the two are made here, all at once.
 """
 
-from collections.abc import Callable
 from math import prod
 from typing import Final, Protocol, TypeAlias
 
@@ -21,6 +20,8 @@ SECTOR_BYTES: Final = 512
 MEK_BYTES: Final = 64
 
 _BLOCKS: Final = SECTOR_BYTES // 16  # AES blocks in a sector
+_BLOCK_WORDS: Final = 2
+_SECTOR_WORDS: Final = _BLOCKS * _BLOCK_WORDS
 _AT_ONCE: Final = 256  # sectors; a longer request is cut, so that the scratch stays in the cache
 _FEW: Final = 2  # sectors up to which one OpenSSL cipher for each is quicker than the masks
 _LENGTHS_KEPT: Final = 8  # a host uses few request lengths; each kept one costs 2.6 KB a sector
@@ -94,7 +95,7 @@ class XtsSectors:
             return self._one_by_one(lba, data)
         last = self._one_by_one(lba + count - 1, data[-SECTOR_BYTES:])
         while True:
-            cipher = self._many(lba, data, count, self._encrypt_at_once)
+            cipher = self._encrypt_many(lba, data, count)
             # The other way to the last sector tells if any step was left out: each is for all.
             if cipher[-SECTOR_BYTES:] == last:
                 return cipher
@@ -106,7 +107,7 @@ class XtsSectors:
         """
         count = _sector_count(lba, data)
         if count > _FEW:
-            return self._many(lba, data, count, self._decrypt_at_once)
+            return self._decrypt_many(lba, data, count)
         return b"".join(
             Cipher(self._whole, XTS(tweak)).decryptor().update(sector)
             for tweak, sector in _units(lba, data)
@@ -118,24 +119,25 @@ class XtsSectors:
             for tweak, sector in _units(lba, data)
         )
 
-    def _many(
-        self, lba: int, data: Data, count: int, run: Callable[[int, Data, int], Data]
-    ) -> Data:
-        """Run sectors, no more than `_AT_ONCE` of them in a call."""
-        if count <= _AT_ONCE:
-            return run(lba, data, count)
-        step = _AT_ONCE * SECTOR_BYTES
-        pieces = (data[at : at + step] for at in range(0, len(data), step))
-        return b"".join(
-            run(lba + index * _AT_ONCE, piece, len(piece) // SECTOR_BYTES)
-            for index, piece in enumerate(pieces)
-        )
+    def _encrypt_many(self, lba: int, data: Data, count: int) -> Data:
+        new = np.empty(count * _SECTOR_WORDS + _BLOCK_WORDS, _WORD)  # `update_into` asks for more
+        words = np.frombuffer(data, _WORD)
+        for first in range(0, count, _AT_ONCE):
+            part = slice(first * _SECTOR_WORDS, (first + _AT_ONCE) * _SECTOR_WORDS)
+            scratch = self._scratch_of(min(_AT_ONCE, count - first))
+            scratch.encrypt(
+                self._tweaks, self._encipher, lba + first, words[part], new[part.start :]
+            )
+        return new[:-_BLOCK_WORDS].data.cast("B").toreadonly()
 
-    def _encrypt_at_once(self, lba: int, data: Data, count: int) -> Data:
-        return self._scratch_of(count).encrypt(self._tweaks, self._encipher, lba, data)
-
-    def _decrypt_at_once(self, lba: int, data: Data, count: int) -> Data:
-        return self._scratch_of(count).decrypt(self._tweaks, self._decipher, lba, data)
+    def _decrypt_many(self, lba: int, data: Data, count: int) -> Data:
+        new = np.empty(count * _SECTOR_WORDS, _WORD)
+        words = np.frombuffer(data, _WORD)
+        for first in range(0, count, _AT_ONCE):
+            part = slice(first * _SECTOR_WORDS, (first + _AT_ONCE) * _SECTOR_WORDS)
+            scratch = self._scratch_of(min(_AT_ONCE, count - first))
+            scratch.decrypt(self._tweaks, self._decipher, lba + first, words[part], new[part])
+        return new.data.cast("B").toreadonly()
 
     def _scratch_of(self, count: int) -> "_Scratch":
         scratch = self._scratch.get(count)
@@ -186,29 +188,28 @@ class _Scratch:
         # Free while masks are made: the less memory is used in turn, the more stays in the cache.
         self._carry, self._spill = self._words.reshape(2, count, _BLOCKS)
 
-    def encrypt(self, tweaks: CipherContext, blocks: CipherContext, lba: int, data: Data) -> Data:
-        """Return `data` through XTS: mask, one pass of AES, the same mask (SP 800-38E).
+    def encrypt(
+        self, tweaks: CipherContext, blocks: CipherContext, lba: int, words: _Words, new: _Words
+    ) -> None:
+        """Put `words` through XTS: mask, one pass of AES, the same mask (SP 800-38E).
 
         Ciphertext is kept, so its memory is new and in no cache: AES, which has the time to wait
-        for it, writes straight into it.
+        for it, writes straight into it. `new` has room for a block of AES more.
         """
-        self._mask_into_words(tweaks, lba, data)
-        new = np.empty(len(self._words) + 2, _WORD)
-        blocks.update_into(self._data, new.data.cast("B"))
-        cipher = new[:-2]
-        np.bitwise_xor(cipher, self._mask, out=cipher)
-        return cipher.data.cast("B").toreadonly()
-
-    def decrypt(self, tweaks: CipherContext, blocks: CipherContext, lba: int, data: Data) -> bytes:
-        """Return `data` back through XTS, which is the same but for the direction of AES."""
-        self._mask_into_words(tweaks, lba, data)
-        blocks.update_into(self._data, self._buffer)
-        np.bitwise_xor(self._words, self._mask, out=self._words)
-        return self._words.tobytes()
-
-    def _mask_into_words(self, tweaks: CipherContext, lba: int, data: Data) -> None:
         self._make_masks(tweaks, lba)
-        np.bitwise_xor(np.frombuffer(data, _WORD), self._mask, out=self._words)
+        np.bitwise_xor(words, self._mask, out=self._words)
+        blocks.update_into(self._data, new.data.cast("B"))
+        cipher = new[: len(self._words)]
+        np.bitwise_xor(cipher, self._mask, out=cipher)
+
+    def decrypt(
+        self, tweaks: CipherContext, blocks: CipherContext, lba: int, words: _Words, new: _Words
+    ) -> None:
+        """Put `words` back through XTS, which is the same but for the direction of AES."""
+        self._make_masks(tweaks, lba)
+        np.bitwise_xor(words, self._mask, out=self._words)
+        blocks.update_into(self._data, self._buffer)
+        np.bitwise_xor(self._words, self._mask, out=new)
 
     def _make_masks(self, tweaks: CipherContext, lba: int) -> None:
         """Fill in T * x^j for block j = 0..31 of each sector, T being its enciphered LBA.
