@@ -140,7 +140,8 @@ class FileCells:
     def erase(self, block: int, state: BlockState) -> None:
         """Erase a block: its pages name an older erase from now on."""
         self.set_state(block, state)
-        self._loaded.pop(block, None)
+        if block in self._loaded:
+            self._loaded[block] = _Block(self._loaded[block].table, 0, {})
 
     def check(self, data_bytes: int) -> None:
         """Read all tables and at most so much of the data, and refuse what was changed in them."""
@@ -154,8 +155,7 @@ class FileCells:
         rows = found.table[first:end]
         entries = rows.tobytes()
         steps = range(0, len(entries), PAGE_ENTRY_BYTES)
-        sums = [page_checksum(entries[at : at + PAGE_ENTRY_BYTES]) for at in steps]
-        rows["crc"] = np.frombuffer(b"".join(sums), ">u4")
+        rows["crc"] = [page_checksum(entries[at : at + PAGE_ENTRY_BYTES]) for at in steps]
         self._store.write(self._places.entries(block, first), rows.tobytes())
 
     def _at(self, block: int) -> _Block:
@@ -177,7 +177,7 @@ class FileCells:
         is_whole &= table["slot"] <= 1
         for index in np.flatnonzero(is_whole).tolist():
             entry = entries[index * PAGE_ENTRY_BYTES : (index + 1) * PAGE_ENTRY_BYTES]
-            is_whole[index] = entry[-4:] == page_checksum(entry)
+            is_whole[index] = table["crc"][index] == page_checksum(entry)
         is_empty = ~np.frombuffer(entries, np.uint8).reshape(pages, -1).any(axis=1)
         is_now = is_whole & (table["erases"] == state.erase_count)
         count = int(is_now.sum())

@@ -181,9 +181,9 @@ def decode_block(block: int, entry: bytes) -> BlockState:
     return state
 
 
-def page_checksum(entry: bytes) -> bytes:
+def page_checksum(entry: bytes) -> int:
     """Return the checksum an entry of a page table ends in."""
-    return _U32.pack(zlib.crc32(entry[: PAGE_ENTRY_BYTES - 4]))
+    return zlib.crc32(entry[: PAGE_ENTRY_BYTES - 4])
 
 
 def area_at(number: int) -> int:
