@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import tempfile
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.shell_completion import CompletionItem
@@ -23,13 +22,13 @@ if TYPE_CHECKING:
     from firmware_model.serve.usbip import Export, UsbIpServer
     from firmware_model.wire.operator import Result
     from firmware_model.wire.usb import Speed
+    from hil_tests.ending import Ending
     from hil_tests.guest_address import GuestAddress
     from hil_tests.targets import ModelName
 
 DEFAULT_ADDRESS: Final = "127.0.0.1"
 SPEEDS: Final = ("super", "high")
 ONLY_PORT: Final = ""  # the one that there is
-ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class DevicePortType(click.ParamType[str]):
@@ -46,40 +45,6 @@ class DevicePortType(click.ParamType[str]):
         with suppress(OSError):
             return [CompletionItem(each) for each in port_names() if each.startswith(incomplete)]
         return []
-
-
-class Ending:
-    """What a server waits for: a signal, or its drive that is done with.
-
-    Python wakes no thread for a signal that came just before the thread began to wait, but by a
-    file. As a context, it takes the signals from whoever has them.
-    """
-
-    def __init__(self) -> None:
-        self._waited_for, self._come = socket.socketpair()
-        self._come.setblocking(False)
-        self._back = ExitStack()
-
-    def __enter__(self) -> Self:
-        for number in ENDING:
-            self._back.callback(signal.signal, number, signal.signal(number, lambda *_: None))
-        before = signal.set_wakeup_fd(self._come.fileno(), warn_on_full_buffer=False)
-        self._back.callback(signal.set_wakeup_fd, before)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._back.close()
-        self._waited_for.close()
-        self._come.close()
-
-    def come(self) -> None:
-        """End it; any thread may."""
-        with suppress(OSError):  # full, or over
-            self._come.send(b"\0")
-
-    def wait(self) -> None:
-        """Wait for it."""
-        self._waited_for.recv(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +142,11 @@ def serve(
     if operator is not None and len(targets) != 1:
         raise click.UsageError("--operator SOCKET is the operator of one drive")
     from firmware_model.wire.usb import Speed
+    from hil_tests.ending import Ending
+    from hil_tests.freed_memory import keep_freed_memory
     from hil_tests.guest_address import GuestAddress
 
+    keep_freed_memory()
     rate = Speed[speed.upper()]
     # USB/IP has no streams, and without them UAS is nothing at SuperSpeed; gadgets lack it.
     has_uas = not no_uas and gadget is None and (usbip is None or rate is not Speed.SUPER)
