@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import usb.core
@@ -313,13 +314,23 @@ def test_process_that_was_not_looked_at_has_not_passed() -> None:
     assert growth(None, USAGE)
 
 
-def test_drive_that_was_not_verified_has_not_passed() -> None:
-    good = [
-        Outcome(SEED, 30, (DriveOutcome("one", is_verified=is_verified),), ()).is_good
-        for is_verified in (True, False)
-    ]
+AT_WORK: dict[str, Any] = {
+    "written_bytes": 4096,
+    "read_bytes": 4096,
+    "replugs": {"unplugged": 1},
+    "is_verified": True,
+}
+IDLE: dict[str, Any] = {"written_bytes": 0, "read_bytes": 0, "replugs": {}, "is_verified": False}
 
-    assert good == [True, False]
+
+def passes(**seen: Any) -> bool:
+    return Outcome(SEED, 30, (DriveOutcome("one", **AT_WORK | seen),), ()).is_good
+
+
+@pytest.mark.parametrize("name", AT_WORK)
+def test_drive_that_was_not_at_work_or_not_verified_has_not_passed(name: str) -> None:
+    assert passes()
+    assert not passes(**{name: IDLE[name]})
 
 
 def test_kernel_that_waits_too_long_or_stumbles_is_told() -> None:

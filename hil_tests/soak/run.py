@@ -61,6 +61,11 @@ class DriveOutcome:
     after: Usage | None = None
     is_verified: bool = False  # all of it, at the end
 
+    @property
+    def was_at_work(self) -> bool:
+        """Whether it was written to and read, and its plug was pulled."""
+        return bool(self.written_bytes and self.read_bytes and sum(self.replugs.values()))
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -75,7 +80,7 @@ class Outcome:
     def is_good(self) -> bool:
         """Whether all was looked at, nothing was lost, and nothing else went wrong."""
         return not self.kernel and all(
-            each.is_verified and not (each.lost or each.other or each.errors)
+            each.was_at_work and each.is_verified and not (each.lost or each.other or each.errors)
             for each in self.drives
         )
 
