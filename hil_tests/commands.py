@@ -82,6 +82,7 @@ def evaluate(
         for target in targets:  # wrong names are told before any long work
             _target(target, None, operator, profile, destroys_data).close()
     out.mkdir(parents=True, exist_ok=True)  # so is a folder that can't be written
+    writers.withdraw(out)
     evaluations, gone = _evaluate_all(
         targets, depth, jobs or 2, content, out, operator, profile, destroys_data
     )

@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from hil_tests.actions import PINS
+from hil_tests.command_line import Run
 from hil_tests.properties import PROPERTIES
 from hil_tests.report import console
 from hil_tests.report.page import headline, report_html
@@ -345,3 +347,13 @@ def test_target_that_is_no_text_is_still_reported(tmp_path: Path) -> None:
     assert "./?.py:My" in written.html.read_text("utf-8")
     ElementTree.parse(written.junit)
     assert json.loads(written.json.read_text("utf-8"))["version"] == JSON_VERSION
+
+
+def test_evaluation_without_a_report_leaves_none_of_another_run(run: Run, tmp_path: Path) -> None:
+    content, out = tmp_path / "content", tmp_path / "out"
+    content.write_text(f"it holds {PINS[0]}, a PIN of the test")
+    written = write_all([evaluation()], out)
+    judged = run("evaluate", "model:plain", "--content", str(content), "--out", str(out))
+
+    assert judged.status == 2
+    assert not any(each.exists() for each in (written.html, written.json, written.junit))

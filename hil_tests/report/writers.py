@@ -7,13 +7,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from xml.etree import ElementTree
 
 from hil_tests.report.page import report_html
 from hil_tests.report.values import Evaluation, Outcome, Verdict, folder_name
 
-__all__ = ["Written", "folder_name", "junit_xml", "report_html", "report_json", "write_all"]
+__all__ = [
+    "Written",
+    "folder_name",
+    "junit_xml",
+    "report_html",
+    "report_json",
+    "withdraw",
+    "write_all",
+]
 
 JSON_VERSION = 1
 
@@ -27,10 +35,23 @@ class Written:
     junit: Path
 
 
+    @classmethod
+    def inside(cls, folder: Path) -> Self:
+        """Return where it is in a folder."""
+        return cls(folder / "report.html", folder / "report.json", folder / "junit.xml")
+
+
+def withdraw(folder: Path) -> None:
+    """Remove the report of another run: where this one makes none, it would be taken for it."""
+    written = Written.inside(folder)
+    for path in (written.html, written.json, written.junit):
+        path.unlink(missing_ok=True)
+
+
 def write_all(evaluations: Sequence[Evaluation], folder: Path) -> Written:
     """Write all three files into a folder, which is made where there is none."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = Written(folder / "report.html", folder / "report.json", folder / "junit.xml")
+    written = Written.inside(folder)
     for path, text in (
         (written.json, report_json(evaluations)),
         (written.junit, junit_xml(evaluations)),
