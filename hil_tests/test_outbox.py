@@ -47,6 +47,22 @@ def test_all_that_waits_for_a_client_that_sleeps_waits_in_one_thread(
     assert received == LONG + bytes(range(100))
 
 
+def test_messages_leave_whole_and_in_order_though_the_client_takes_them_bit_by_bit(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    outbox, theirs = Outbox(ends[0]), ends[1]
+    messages = [(b"head", LONG, bytes((number,))) for number in range(5)] + [(b"tail",)] * 100
+    for each in messages:
+        outbox.put(*each)
+    sender = threading.Thread(target=outbox.flush)
+    sender.start()
+    wanted = b"".join(part for each in messages for part in each)
+    received = receive(theirs, len(wanted))
+    sender.join()
+
+    assert received == wanted
+
+
 def test_stream_that_stopped_within_a_message_carries_no_other(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:

@@ -8,6 +8,8 @@ from typing import Final
 
 from firmware_model.wire.stream import Bytes, send
 
+AT_ONCE: Final = 64  # parts, or one message more
+
 
 class Outbox:
     """What is to be sent to a client, for the thread that serves it: the one that makes this.
@@ -33,8 +35,15 @@ class Outbox:
         """Send all there is; raise OSError where the client takes no more."""
         while self._messages:
             with self._sending:
-                while self._messages:
-                    send(self._stream, *self._messages.popleft())
+                while parts := self._next():
+                    send(self._stream, *parts)
+
+    def _next(self) -> list[Bytes]:
+        """Take what leaves at once, as each call wakes the client."""
+        parts: list[Bytes] = []
+        while self._messages and len(parts) < AT_ONCE:
+            parts += self._messages.popleft()
+        return parts
 
     def _flush_late(self) -> None:
         try:

@@ -7,6 +7,7 @@ on the way in nothing but pieces.
 import socket
 import struct
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 # With it, a message that has begun comes as a whole; where a system lacks it, in pieces.
@@ -58,14 +59,22 @@ def receive_into(stream: socket.socket, buffer: memoryview) -> None:
         buffer = buffer[count:]
 
 
-def send(stream: socket.socket, head: Bytes, data: Bytes = b"") -> None:
-    """Send both, one behind the other; raise Ended where the peer takes no more."""
+def send(stream: socket.socket, *parts: Bytes) -> None:
+    """Send up to a thousand parts behind each other; raise Ended where the peer takes no more."""
     try:
-        if not data or sys.platform == "win32":
-            stream.sendall(bytes(head) + data if data else head)
-            return
-        sent = stream.sendmsg((head, data))
-        if sent < len(head) + len(data):
-            stream.sendall(memoryview(bytes(head) + data)[sent:])
+        if len(parts) == 1:
+            stream.sendall(parts[0])
+        elif sys.platform == "win32":
+            stream.sendall(b"".join(parts))
+        else:
+            _send_rest(stream, parts, stream.sendmsg(parts))
     except NOTHING_CAME:
         raise Ended("the peer takes nothing") from None
+
+
+def _send_rest(stream: socket.socket, parts: Sequence[Bytes], sent: int) -> None:
+    """Send what comes after the first `sent` bytes."""
+    for part in parts:
+        if sent < len(part):
+            stream.sendall(memoryview(part)[sent:])
+        sent = max(sent - len(part), 0)
