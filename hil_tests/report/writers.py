@@ -34,7 +34,6 @@ class Written:
     json: Path
     junit: Path
 
-
     @classmethod
     def inside(cls, folder: Path) -> Self:
         """Return where it is in a folder."""
