@@ -69,7 +69,7 @@ def _of_drive(drive: DriveOutcome) -> list[str]:
         f"  {sum(drive.replugs.values())} re-plugs: {replugs}",
         f"  {drive.lost} blocks lost, {drive.other} hold something else",
     ]
-    for when, usage in (("warm", drive.before), ("at the end", drive.after)):
+    for when, usage in (("half-way", drive.before), ("at the end", drive.after)):
         if usage is not None:
             lines.append(
                 f"  server {when}: {usage.resident_kib} KiB resident, {usage.anonymous_kib} KiB of "

@@ -31,10 +31,12 @@ KEYPAD: Final = Vhci("soak vhci BOT", profile="keypad", pin="")
 THREADS: Final = 4  # of each drive: as many commands are queued
 BLOCKS: Final = 2048  # of each thread
 PATIENCE_S: Final = 240  # for what must happen; the kernel itself waits 30 s, several times
-WARM_UP: Final = 0.1  # of the time, before memory is looked at
+# Of the time, before memory is looked at: an allocator needs a thousand power cycles to settle, and
+# thousands more then add nothing.
+WARM_UP: Final = 0.5
 WORKING_MAX_S: Final = 2.0  # between two plugs
-# What a process may have more at the end than after the warm-up.
-ANONYMOUS_KIB_MORE: Final = 8192
+# What a process may have more at the end than after the warm-up; 6 KiB a re-plug are found.
+ANONYMOUS_KIB_MORE: Final = 4096
 FILES_MORE, THREADS_MORE = 4, 4
 FAULTS = (CommandFailed, DriveError, MachineFault, QemuError, OSError, ValueError)
 
@@ -241,7 +243,7 @@ class Run:
         return Order(drive.serial, pin, str(known), self._seed + number, THREADS, BLOCKS)
 
     def _soak(self, both: list[Soaked]) -> None:
-        """Let it go on for the time, and look at memory at its begin and end."""
+        """Let it go on for the time, and look at memory half-way and at its end."""
         ends = threading.Event()
         hands = [threading.Thread(target=each.run, args=(ends,), daemon=True) for each in both]
         for hand in hands:
