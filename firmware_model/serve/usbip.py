@@ -81,9 +81,12 @@ def interfaces(found: Description) -> list[ExportedInterface]:
 def listen(host: str, port: int, *, allow_remote: bool = False) -> socket.socket:
     """Return a listening socket; raise ValueError where others than this machine could reach it.
 
-    Raises OSError where the address is none, or in use.
+    Raises OSError, which names the address, where it is none or in use.
     """
-    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as unknown:
+        raise OSError(unknown.errno, unknown.strerror, host) from None
     if not allow_remote and not ipaddress.ip_address(str(address[0])).is_loopback:
         raise ValueError(f"{host} can be reached from elsewhere: --allow-remote says it is meant")
     listener = socket.socket(family, kind)
@@ -91,9 +94,10 @@ def listen(host: str, port: int, *, allow_remote: bool = False) -> socket.socket
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(CLIENTS_MAX)
-    except OSError:
+    except OSError as refusal:
         listener.close()
-        raise
+        where = f"{host} port {port}"
+        raise OSError(refusal.errno, refusal.strerror, where) from None
     return listener
 
 

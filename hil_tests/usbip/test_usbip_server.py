@@ -213,6 +213,13 @@ def test_remote_machines_reach_it_where_that_is_said() -> None:
         assert listener.getsockname()[0] == "0.0.0.0"
 
 
+def test_name_of_no_machine_is_refused() -> None:
+    with pytest.raises(OSError, match=r"'nobody\.invalid'"):
+        listen("nobody.invalid", 0)
+
+
 def test_address_in_use_is_refused() -> None:
-    with listen("127.0.0.1", 0) as first, pytest.raises(OSError, match="in use"):
-        listen("127.0.0.1", first.getsockname()[1])
+    with listen("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(OSError, match=f"in use: '127.0.0.1 port {port}'"):
+            listen("127.0.0.1", port)
