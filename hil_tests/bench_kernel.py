@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from hil_tests.bench_usbip import ANSWER, DISK_BYTES, THEIRS
+from hil_tests.bench_usbip import ANSWER, DISK_BYTES, OURS, THEIRS
 from hil_tests.kernel.drive import PluggedDrive
 from hil_tests.kernel.machine import KernelMachine
 from hil_tests.kernel.ours import UsbRedir, Vhci, attached_by_vhci
@@ -102,11 +102,11 @@ def _listening(script: str, *arguments: str) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class PypiUsbIp:
-    """The mass storage of the PyPI package usbip, served at a port of the host."""
+class UsbIpDisk:
+    """A disk in memory that a program serves at a port of the host."""
 
+    name: str
     port: int
-    name: str = "PyPI usbip"
     driver: str = BULK_ONLY
     speed_mbps: int = HIGH_SPEED
     disk_bytes: int = DISK_BYTES
@@ -118,10 +118,10 @@ class PypiUsbIp:
 
 
 @contextmanager
-def pypi_usbip() -> Iterator[PypiUsbIp]:
-    """Serve it, as long as the context lasts."""
-    with _listening(ANSWER + THEIRS) as url:  # usbip://HOST:PORT/BUSID
-        yield PypiUsbIp(int(url.rpartition(":")[2].partition("/")[0]))
+def usbip_disk(name: str, program: str) -> Iterator[UsbIpDisk]:
+    """Have a program serve one, as long as the context lasts."""
+    with _listening(ANSWER + program) as url:  # usbip://HOST:PORT/BUSID
+        yield UsbIpDisk(name, int(url.rpartition(":")[2].partition("/")[0]))
 
 
 def megabytes_per_s(drive: PluggedDrive, workload: str) -> float:
@@ -165,7 +165,9 @@ def main() -> None:
         if "vhci" in wanted and find_spec("usbip") is None:
             print("without the rival: the PyPI package usbip is not installed")
         elif "vhci" in wanted:
-            compare(machine, [stack.enter_context(pypi_usbip()), Vhci()], "aim 5.0")
+            theirs = stack.enter_context(usbip_disk("PyPI usbip", THEIRS))
+            disk = stack.enter_context(usbip_disk("disk in memory BOT", OURS))
+            compare(machine, [theirs, Vhci(), disk], "aim 5.0")
 
 
 if __name__ == "__main__":
