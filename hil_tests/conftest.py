@@ -1,5 +1,6 @@
 """Fixtures that several files of tests use."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from hypothesis import settings
 
 from hil_tests.command_line import VARIABLES, Ran, Run
 from hil_tests.elements import EmbeddedBench, MakeBench, TpmBench
+from hil_tests.ending import SIGNALS
 from hil_tests.logical_units import NativeUnit, PlainUnit
 from hil_tests.swtpm import Swtpm, missing
 from host_driver.__main__ import main
@@ -24,6 +26,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--need-tpm", action="store_true", help="fail where a test with a TPM can't run, not skip"
     )
     parser.addoption("--kernel", action="store_true", help="collect the tests that boot a kernel")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hand no signal that is ignored down to the programs that tests start.
+
+    Whoever runs tests in the background, by nohup or by a shell's `&`, has the tests ignore them.
+    """
+    for each in SIGNALS:
+        if signal.getsignal(each) is signal.SIG_IGN:
+            signal.signal(each, lambda *_: None)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
