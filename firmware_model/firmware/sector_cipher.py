@@ -5,6 +5,7 @@ request takes one call of OpenSSL for all its tweaks and one for all its blocks;
 between the two are made here, all at once.
 """
 
+from collections.abc import Callable
 from math import prod
 from typing import Final, Protocol, TypeAlias
 
@@ -29,6 +30,8 @@ _LBA_END: Final = 1 << 64
 _WORD: Final = np.dtype("<u8")
 
 _Words: TypeAlias = npt.NDArray[np.uint64]
+# A scratch, contexts for tweaks and blocks, the first LBA, words in, and room for as many and more.
+_Run: TypeAlias = Callable[["_Scratch", CipherContext, CipherContext, int, _Words, _Words], None]
 
 
 def _room(byte_count: int) -> memoryview:
@@ -95,7 +98,7 @@ class XtsSectors:
             return self._one_by_one(lba, data)
         last = self._one_by_one(lba + count - 1, data[-SECTOR_BYTES:])
         while True:
-            cipher = self._encrypt_many(lba, data, count)
+            cipher = self._many(_Scratch.encrypt, self._encipher, lba, data, count)
             # The other way to the last sector tells if any step was left out: each is for all.
             if cipher[-SECTOR_BYTES:] == last:
                 return cipher
@@ -107,7 +110,7 @@ class XtsSectors:
         """
         count = _sector_count(lba, data)
         if count > _FEW:
-            return self._decrypt_many(lba, data, count)
+            return self._many(_Scratch.decrypt, self._decipher, lba, data, count)
         return b"".join(
             Cipher(self._whole, XTS(tweak)).decryptor().update(sector)
             for tweak, sector in _units(lba, data)
@@ -119,25 +122,15 @@ class XtsSectors:
             for tweak, sector in _units(lba, data)
         )
 
-    def _encrypt_many(self, lba: int, data: Data, count: int) -> Data:
+    def _many(self, run: _Run, blocks: CipherContext, lba: int, data: Data, count: int) -> Data:
+        """Run sectors into one new buffer, no more than `_AT_ONCE` of them in a call."""
         new = np.empty(count * _SECTOR_WORDS + _BLOCK_WORDS, _WORD)  # `update_into` asks for more
         words = np.frombuffer(data, _WORD)
         for first in range(0, count, _AT_ONCE):
-            part = slice(first * _SECTOR_WORDS, (first + _AT_ONCE) * _SECTOR_WORDS)
+            begin, end = first * _SECTOR_WORDS, (first + _AT_ONCE) * _SECTOR_WORDS
             scratch = self._scratch_of(min(_AT_ONCE, count - first))
-            scratch.encrypt(
-                self._tweaks, self._encipher, lba + first, words[part], new[part.start :]
-            )
+            run(scratch, self._tweaks, blocks, lba + first, words[begin:end], new[begin:])
         return new[:-_BLOCK_WORDS].data.cast("B").toreadonly()
-
-    def _decrypt_many(self, lba: int, data: Data, count: int) -> Data:
-        new = np.empty(count * _SECTOR_WORDS, _WORD)
-        words = np.frombuffer(data, _WORD)
-        for first in range(0, count, _AT_ONCE):
-            part = slice(first * _SECTOR_WORDS, (first + _AT_ONCE) * _SECTOR_WORDS)
-            scratch = self._scratch_of(min(_AT_ONCE, count - first))
-            scratch.decrypt(self._tweaks, self._decipher, lba + first, words[part], new[part])
-        return new.data.cast("B").toreadonly()
 
     def _scratch_of(self, count: int) -> "_Scratch":
         scratch = self._scratch.get(count)
@@ -209,7 +202,7 @@ class _Scratch:
         self._make_masks(tweaks, lba)
         np.bitwise_xor(words, self._mask, out=self._words)
         blocks.update_into(self._data, self._buffer)
-        np.bitwise_xor(self._words, self._mask, out=new)
+        np.bitwise_xor(self._words, self._mask, out=new[: len(self._words)])
 
     def _make_masks(self, tweaks: CipherContext, lba: int) -> None:
         """Fill in T * x^j for block j = 0..31 of each sector, T being its enciphered LBA.
