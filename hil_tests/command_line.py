@@ -6,7 +6,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,10 +88,17 @@ class Terminal:
 class Server:
     """A running `sedlab serve`, and where its drives are."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        serve = [sys.executable, "-m", "host_driver", "serve"]
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        module: Sequence[str] = ("host_driver",),
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        serve = [sys.executable, "-m", *module, "serve"]
         self.process = subprocess.Popen(
             [*ends_with_us(signal.SIGTERM), *serve, *arguments],
+            pass_fds=pass_fds,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=folder,

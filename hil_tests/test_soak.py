@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import socket
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +22,41 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from firmware_model.emulated_drive import EmulatedDrive
 from hil_tests.soak.account import BLOCK_BYTES, Account, Fault, Kind, block, content
 from hil_tests.soak.block_device import TRANSFER_BLOCKS_MAX, Gone, Transfers
-from hil_tests.soak.run import DriveOutcome, Failed, Outcome, Reports, complaints, growth
+from hil_tests.soak.run import (
+    MORE,
+    DriveOutcome,
+    Failed,
+    Outcome,
+    Reports,
+    complaints,
+    growth,
+)
 from hil_tests.soak.served_drive import Usage
+from hil_tests.soak.server import AskedServer, InUse
 from hil_tests.soak.worker import Order, Writer
 from hil_tests.targets import ModelName, powered
 from host_driver.backends.in_process import InProcess
 from host_driver.bulk_only import BulkOnlyTransport
+from host_driver.operator_socket import OperatorSocket
 from host_driver.scsi import ScsiDisk
 
 SEED = 7
 FIRST, COUNT = 100, 8
 ORDER = Order("0123456789AB", "", "", SEED, threads=1, blocks=COUNT)
-USAGE = Usage(resident_kib=60_000, anonymous_kib=40_000, files=10, threads=4)
+USAGE = Usage(heap_kib=12_000, blocks=200_000, anonymous_kib=40_000, files=10, threads=4)
+POWER_CYCLES = 20
+# A drive whose every power-up costs memory for good: 16 KiB, and 1,000 objects.
+HOARDER = """
+from firmware_model.firmware.reference import ConstantTime
+
+hoard = []
+
+class Hoarder(ConstantTime):
+    part = "pacing"
+
+    def __init__(self):
+        hoard.append([bytes(16 << 10), [object() for _ in range(1000)]])
+"""
 
 
 @pytest.fixture
@@ -291,22 +316,71 @@ def test_worker_that_does_not_begin_is_told_with_its_last_words(tmp_path: Path) 
             Reports(listener, log).begin(ORDER)
 
 
-def test_usage_of_this_process_is_read() -> None:
-    usage = Usage.of(os.getpid())
+def grown_in_use(folder: Path, target: str) -> InUse:
+    """Return what a served drive has more in use after some power cycles."""
+    with ExitStack() as stack:
+        server = AskedServer(folder, target, "--usbip", "127.0.0.1:0", "--json")
+        stack.enter_context(closing(server))
+        operator = OperatorSocket(server.drives()[0]["operator"])
+        stack.enter_context(closing(operator))
+        looks: list[InUse] = []
+        for _ in range(3):  # what is made once, is made in the first
+            for _ in range(POWER_CYCLES):
+                operator.power_off()
+                operator.power_on()
+            in_use = server.in_use()
+            assert in_use
+            looks.append(in_use)
+    _, before, after = looks
+    return InUse(after.heap_kib - before.heap_kib, after.blocks - before.blocks)
 
-    assert usage.resident_kib > usage.anonymous_kib > 0
+
+def test_memory_in_use_does_not_grow_with_power_cycles(tmp_path: Path) -> None:
+    grown = grown_in_use(tmp_path, "model:plain")
+
+    assert grown.heap_kib < POWER_CYCLES
+    assert grown.blocks < 100 * POWER_CYCLES
+
+
+def test_memory_that_a_drive_hoards_is_in_use(tmp_path: Path) -> None:
+    (tmp_path / "hoarder.py").write_text(HOARDER)
+    grown = grown_in_use(tmp_path, "model:plain+hoarder.py:Hoarder")
+
+    assert grown.heap_kib >= 16 * POWER_CYCLES
+    assert grown.blocks >= 1000 * POWER_CYCLES
+
+
+def test_server_that_has_ended_has_nothing_in_use(tmp_path: Path) -> None:
+    with closing(AskedServer(tmp_path, "model:plain", "--usbip", "127.0.0.1:0")) as server:
+        server.ends(signal.SIGKILL)
+
+        assert server.in_use() is None
+
+
+def test_usage_of_this_process_is_read() -> None:
+    in_use = InUse.here()
+    usage = Usage.of(os.getpid(), in_use)
+
+    assert (usage.heap_kib, usage.blocks) == (in_use.heap_kib, in_use.blocks)
+    assert usage.anonymous_kib > usage.heap_kib > 0
     assert usage.files > 0
     assert usage.threads > 0
 
 
-def test_process_that_grows_is_told() -> None:
-    grown = Usage(90_000, 70_000, 50, 40)
+def test_least_of_several_looks_counts() -> None:
+    assert Usage.least([replace(USAGE, blocks=7), replace(USAGE, files=3)]) == replace(
+        USAGE, blocks=7, files=3
+    )
 
-    assert not growth(USAGE, USAGE)
-    assert growth(USAGE, grown) == [
-        "the server has 70000 KiB of memory, and had 40000",
-        "the server has 50 open files, and had 10",
-        "the server has 40 threads, and had 4",
+
+@pytest.mark.parametrize("name", MORE)
+def test_process_that_grows_is_told(name: str) -> None:
+    then, (more, what) = getattr(USAGE, name), MORE[name]
+    grown = [replace(USAGE, **{name: then + more + extra}) for extra in (0, 1)]
+
+    assert [growth(USAGE, each) for each in grown] == [
+        [],
+        [f"the server has {then + more + 1} {what}, and had {then}"],
     ]
 
 

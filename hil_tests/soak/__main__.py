@@ -72,8 +72,8 @@ def _of_drive(drive: DriveOutcome) -> list[str]:
     for when, usage in (("half-way", drive.before), ("at the end", drive.after)):
         if usage is not None:
             lines.append(
-                f"  server {when}: {usage.resident_kib} KiB resident, {usage.anonymous_kib} KiB of "
-                f"it anonymous, {usage.files} files, {usage.threads} threads"
+                f"  server {when}: {usage.heap_kib} KiB of heap and {usage.blocks} blocks in use, "
+                f"{usage.anonymous_kib} KiB of memory, {usage.files} files, {usage.threads} threads"
             )
     return lines + [f"  {each}" for each in (*drive.faults, *drive.errors)]
 

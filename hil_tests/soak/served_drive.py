@@ -5,18 +5,19 @@ from __future__ import annotations
 import random
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Final
 
-from hil_tests.command_line import FAST, Server
+from hil_tests.command_line import FAST
 from hil_tests.kernel.machine import KernelMachine
 from hil_tests.kernel.ours import UsbRedir, Vhci, attached_by_vhci, sedlab
 from hil_tests.kernel.way_in import BULK_ONLY, Unplug
+from hil_tests.soak.server import AskedServer, InUse
 from host_driver.operator_socket import OperatorSocket
 
 STEPS_MAX: Final = 400  # durable steps until power is cut; a few writes
@@ -31,21 +32,29 @@ AT_HOST: Final = "pulled at the host"
 class Usage:
     """What a process has."""
 
-    resident_kib: int
-    anonymous_kib: int  # of it, what is no file: there a leak shows
+    heap_kib: int  # in use
+    blocks: int  # in use
+    anonymous_kib: int  # resident, and no file: what is in use, and what an allocator keeps
     files: int
     threads: int
 
     @classmethod
-    def of(cls, pid: int, root: Path = Path("/proc")) -> Usage:
-        """Return it as Linux tells it (proc(5))."""
-        status = dict(re.findall(r"(\w+):\s+(\d+)", (root / str(pid) / "status").read_text()))
+    def of(cls, pid: int, in_use: InUse) -> Usage:
+        """Return it as Linux (proc(5)) and the process itself tell it."""
+        process = Path("/proc") / str(pid)
+        status = dict(re.findall(r"(\w+):\s+(\d+)", (process / "status").read_text()))
         return cls(
-            int(status["VmRSS"]),
+            in_use.heap_kib,
+            in_use.blocks,
             int(status["RssAnon"]),
-            len(tuple((root / str(pid) / "fd").iterdir())),
+            len(tuple((process / "fd").iterdir())),
             int(status["Threads"]),
         )
+
+    @classmethod
+    def least(cls, usages: Iterable[Usage]) -> Usage:
+        """Return the least of each: what is under way comes and goes."""
+        return cls(*map(min, *map(astuple, usages)))
 
 
 class ServedDrive:
@@ -64,7 +73,7 @@ class ServedDrive:
         how = ("--usbredir", str(socket)) if is_redir else ("--usbip", "127.0.0.1:0")
         transports = ("--no-uas",) if way_in.driver == BULK_ONLY else ()
         self.said: deque[str] = deque(maxlen=SAID_LINES)
-        self._server = Server(machine.folder, target, *how, *transports, "--json")
+        self._server = AskedServer(machine.folder, target, *how, *transports, "--json")
         machine.ends_with_it.callback(self._end)
         # It tells of each host that comes and goes: unread, that would block it one day.
         self._listener = Thread(target=self._listen, daemon=True)
@@ -85,8 +94,8 @@ class ServedDrive:
     @property
     def usage(self) -> Usage | None:
         """What its server has; None if it has ended."""
-        process = self._server.process
-        return Usage.of(process.pid) if process.poll() is None else None
+        in_use = self._server.in_use()
+        return Usage.of(self._server.process.pid, in_use) if in_use else None
 
     @property
     def pulls(self) -> dict[str, Callable[[random.Random], None]]:
@@ -124,7 +133,7 @@ class ServedDrive:
     def _end(self) -> None:
         self._server.process.terminate()
         self._listener.join()
-        self._server.process.communicate()
+        self._server.close()
 
     def _pull_at_host(self, chance: random.Random) -> None:
         with self._lock:
