@@ -198,8 +198,18 @@ def _evaluate_one(
 
     traces = out / "traces" / folder_name(url)
     told = progress or _tell(url)
+    given = {"--content": content, "--operator": operator, "--profile": profile}
+    options = [str(each) for option in given.items() if option[1] is not None for each in option]
+    options += ["--destroys-data"] * destroys_data
     with breakable(), closing(_target(url, content, operator, profile, destroys_data)) as target:
-        return run(target, depth=depth, date=today, traces=traces, progress=told)
+        return run(
+            target,
+            depth=depth,
+            date=today,
+            traces=traces,
+            options=tuple(options),
+            progress=told,
+        )
 
 
 @click.command()

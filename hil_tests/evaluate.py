@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -69,11 +69,13 @@ def evaluate(
     depth: str = "standard",
     date: str,
     traces: Path | None = None,
+    options: tuple[str, ...] = (),
     progress: Progress = lambda doing, done, of: None,
 ) -> Evaluation:
     """Judge a target by every property it can be judged by.
 
-    `traces` is a folder for the pcap files of findings. Raises ValueError for content that holds
+    `traces` is a folder for the pcap files of findings, `options` those that reached the target on
+    the command line, which a replay needs again. Raises ValueError for content that holds
     one of the test PINs: no dump of it could be searched for PINs. Raises DriveError where the
     drive went meanwhile: then there is no verdict.
     """
@@ -85,7 +87,7 @@ def evaluate(
     _run_scenarios(target, properties, tally, progress)
     _cut_everywhere(target, tally, progress)
     _run_machine(target, properties, tally, EXAMPLES[depth], progress)
-    findings = _findings(target, tally, traces, progress)
+    findings = _findings(target, tally, traces, options, progress)
     target.reach()
     verdicts = tuple(_verdict(target, each, tally, findings) for each in PROPERTIES)
     return Evaluation(
@@ -155,7 +157,11 @@ def _run_machine(
 
 
 def _findings(
-    target: Target, tally: Tally, traces: Path | None, progress: Progress
+    target: Target,
+    tally: Tally,
+    traces: Path | None,
+    options: tuple[str, ...],
+    progress: Progress,
 ) -> dict[str, tuple[Finding, ...]]:
     """Shorten what broke, and write it down."""
     found: dict[str, tuple[Finding, ...]] = {}
@@ -166,7 +172,7 @@ def _findings(
         short = [shortened(target, property_, failure) for failure in few]
         different = {str(each.replay_id(target.url)): each for each in short}
         found[property_id] = tuple(
-            _finding(target, replay_id, failure, traces, number)
+            replace(_finding(target, replay_id, failure, traces, number), options=options)
             for number, (replay_id, failure) in enumerate(different.items(), 1)
         )
     return found

@@ -21,7 +21,7 @@ from firmware_model.wire.usb import (
 from hil_tests.ram_disk import INQUIRY, TEST_UNIT_READY, RamDrive
 from host_driver.attachment import Attachment, OpenOptions
 from host_driver.backends.in_process import InProcess
-from host_driver.backends.libusb import UsbName, attach, find_backend, udev_rule
+from host_driver.backends.libusb import UsbName, attach, attached, find_backend, udev_rule
 from host_driver.errors import (
     AccessDenied,
     Disconnected,
@@ -148,6 +148,17 @@ def test_two_drives_of_one_kind_are_told_apart_by_serial() -> None:
         reach(NAME, CAREFUL, bus)
 
     assert reach(f"{NAME}:{'B' * 12}", CAREFUL, bus).serial == "B" * 12
+
+
+def test_disks_that_are_attached_are_named_with_their_serial_numbers() -> None:
+    names = attached(InProcess([RamDrive(), RamDrive("FEDCBA987654")]))
+
+    assert [str(each) for each in names] == ["1209:5ed0:0123456789AB", "1209:5ed0:FEDCBA987654"]
+
+
+def test_disk_that_may_not_be_opened_is_named_without() -> None:
+    for bus in (LinuxBus(RamDrive(), opening=errno.EACCES), WindowsBus([RamDrive()])):
+        assert attached(bus) == [UsbName(0x1209, 0x5ED0, None)]
 
 
 @pytest.mark.parametrize("name", ["1209:5ED1", f"{NAME}:NOBODY"])

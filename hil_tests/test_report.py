@@ -108,6 +108,13 @@ def test_replay_command_survives_a_shell_whatever_the_target_is_called() -> None
     assert shlex.split(told.command) == ["sedlab", "replay", told.replay_id]
 
 
+def test_replay_command_has_the_options_that_reached_the_target() -> None:
+    options = ("--operator", "my drive.sed", "--destroys-data")
+    told = replace(finding("limit-holds", ODD), options=options)
+
+    assert shlex.split(told.command) == ["sedlab", "replay", told.replay_id, *options]
+
+
 @given(st.text())
 def test_folder_of_a_target_has_a_name_that_any_file_system_takes(target: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9.+_-]*", folder_name(target))

@@ -71,14 +71,17 @@ def test_work_that_is_broken_off_closes_what_it_has_open_and_nothing_else_begins
     assert said == b"opened closed "
 
 
-def test_work_ends_with_a_process_that_is_told_to_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [subprocess.Popen.terminate, subprocess.Popen.kill])
+def test_work_ends_with_the_process_that_started_it(
+    tmp_path: Path, end: Callable[[subprocess.Popen[bytes]], None]
+) -> None:
     told = tmp_path / "told"
     os.mkfifo(told)
     starter = [sys.executable, "-c", STARTS_AND_WAITS, str(told)]
     with subprocess.Popen(starter, cwd=ROOT, stderr=subprocess.DEVNULL) as owner:
         with told.open("rb", buffering=0) as listener:
             said = listener.read(7)
-            owner.terminate()
+            end(owner)
             said += listener.readall()
         owner.wait(PATIENCE_S)
 

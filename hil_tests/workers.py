@@ -7,7 +7,8 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
+from threading import Thread
 from typing import Any
 
 from hil_tests.ending import breakable
@@ -37,8 +38,17 @@ def workers(count: int, begin: Callable[..., None] | None = None, *args: Any) ->
 
 def _begin(begin: Callable[..., None] | None, *args: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends whoever started them, and so them
+    Thread(target=_end_with_starter, daemon=True).start()
     if begin is not None:
         begin(*args)
+
+
+def _end_with_starter() -> None:
+    """Wait until whoever started this process has ended: one that is killed ends nobody."""
+    starter = parent_process()
+    assert starter is not None
+    starter.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _run(work: Callable[..., Any], *args: Any, **options: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,12 +32,13 @@ class Finding:
     replay_id: str
     lines: tuple[str, ...]
     trace: str | None  # name of the pcap in the target's folder of traces
+    options: tuple[str, ...] = ()  # of the command, to reach the target as the evaluation did
 
     @property
     def command(self) -> str:
         """What a shell runs to see it again; quoted, as a user's own part may have any name."""
         quoted = self.replay_id.replace("'", "'\"'\"'")
-        return f"sedlab replay '{quoted}'"
+        return " ".join((f"sedlab replay '{quoted}'", *map(shlex.quote, self.options)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ the very drive, in the URL or in the options.
 
 import errno
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -27,6 +27,8 @@ from host_driver.trace import traced
 from host_driver.transport import CommandTransport
 from host_driver.usb_transport import open_transport
 from host_driver.verbose import Told, Verbose
+
+MASS_STORAGE = 0x08  # class of an interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,28 @@ def udev_rule(name: UsbName) -> str:
         f'SUBSYSTEM=="usb", ATTR{{idVendor}}=="{name.vendor_id:04x}", '
         f'ATTR{{idProduct}}=="{name.product_id:04x}", TAG+="uaccess"'
     )
+
+
+def attached(backend: IBackend) -> list[UsbName]:
+    """Return the name of each disk that is attached, with its serial number if it may be read.
+
+    Raises USBError where the bus can't be looked at.
+    """
+
+    def is_disk(device: usb.core.Device) -> bool:
+        return any(
+            usb.util.find_descriptor(configuration, bInterfaceClass=MASS_STORAGE) is not None
+            for configuration in device
+        )
+
+    names = []
+    for device in usb.core.find(backend=backend, find_all=True, custom_match=is_disk):
+        serial = ""
+        with suppress(usb.core.USBError, NotImplementedError):  # not for us to open
+            serial = serial_of(device)
+        usb.util.dispose_resources(device)
+        names.append(UsbName(device.idVendor, device.idProduct, serial or None))
+    return names
 
 
 def attach(

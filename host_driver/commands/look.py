@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from host_driver.drive import Drive, Info
     from host_driver.linux_disks import LinuxDisk
 
-MASS_STORAGE = 0x08
-
 
 @click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
@@ -53,7 +51,7 @@ def list_drives(as_json: bool) -> None:
         click.echo(json.dumps(document, indent=2))
         return
     for target in (*models, *files, *attached):
-        click.echo(target)
+        click.echo(printable(target))
     for disk in held:
         named = _held_document(disk)
         block = "" if named["block"] is None else f", {named['block']}"
@@ -79,26 +77,15 @@ def _held_document(disk: LinuxDisk) -> dict[str, str | None]:
 
 def _attached() -> tuple[list[str], str]:
     """Return the URLs of attached mass-storage devices, and why there may be more."""
-    import usb.core
-    import usb.util
+    from usb.core import USBError
 
-    from host_driver.backends.libusb import find_backend
+    from host_driver.backends.libusb import attached, find_backend
     from host_driver.errors import DriveError
 
-    def is_disk(device: Any) -> bool:
-        return any(
-            usb.util.find_descriptor(configuration, bInterfaceClass=MASS_STORAGE) is not None
-            for configuration in device
-        )
-
     try:
-        found = usb.core.find(backend=find_backend(), find_all=True, custom_match=is_disk)
-        urls = [f"usb:{each.idVendor:04x}:{each.idProduct:04x}" for each in found]
-    except DriveError as refused:
+        return [f"usb:{name}" for name in attached(find_backend())], ""
+    except (DriveError, USBError) as refused:
         return [], str(refused)
-    except usb.core.USBError as refused:
-        return [], str(refused)
-    return urls, ""
 
 
 @click.command()
