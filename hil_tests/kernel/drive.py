@@ -32,7 +32,10 @@ def disk_since(machine: KernelMachine, moment: Moment) -> str:
 
 
 class PluggedDrive:
-    """The drive of a way in; it can be taken out and put in again."""
+    """The drive of a way in; it can be taken out and put in again.
+
+    As a context, it is taken out at the end.
+    """
 
     def __init__(self, machine: KernelMachine, way_in: WayIn) -> None:
         self.machine = machine
@@ -47,6 +50,12 @@ class PluggedDrive:
         drive = cls(machine, way_in)
         drive.plug()
         return drive
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.unplug()
 
     @property
     def block(self) -> str:

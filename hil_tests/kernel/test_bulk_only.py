@@ -35,13 +35,10 @@ def over_usbip(machine: KernelMachine) -> str:
 
 
 def over_libusb(machine: KernelMachine) -> str:
-    drive = PluggedDrive(machine, REDIRECTED)
-    drive.attach()
-    try:
+    with PluggedDrive(machine, REDIRECTED) as drive:
+        drive.attach()
         options = ("--destroys-data", "--json")
         return drive.sedlab("bot-cases", drive.url, *options, SEDLAB_PIN_USER=drive.way_in.pin)
-    finally:
-        drive.unplug()
 
 
 @pytest.mark.parametrize(

@@ -51,12 +51,11 @@ def test_verdicts_over_libusb_are_those_over_usbip(machine: KernelMachine) -> No
     url = served(machine, EXPORTED, "--usbip", "127.0.0.1:0")["url"]
     with pytest.raises(CalledProcessError, match="exit status 1"):
         sedlab(machine, "evaluate", url, *OPTIONS, "beside")
-    drive = PluggedDrive.plugged(machine, REDIRECTED)
     inside = str(machine.folder / "inside")
-    with pytest.raises(CommandFailed, match="exited 1"):
-        drive.sedlab("evaluate", drive.url, *OPTIONS, inside, "--destroys-data")
-    driver = drive.do(f"basename $(readlink {drive.interface}/driver)").strip()
-    drive.unplug()
+    with PluggedDrive.plugged(machine, REDIRECTED) as drive:
+        with pytest.raises(CommandFailed, match="exited 1"):
+            drive.sedlab("evaluate", drive.url, *OPTIONS, inside, "--destroys-data")
+        driver = drive.do(f"basename $(readlink {drive.interface}/driver)").strip()
     found = verdicts(machine, "inside")
 
     assert driver == REDIRECTED.driver  # the kernel has it again
@@ -66,11 +65,11 @@ def test_verdicts_over_libusb_are_those_over_usbip(machine: KernelMachine) -> No
 
 
 def test_drive_that_is_unplugged_meanwhile_gets_no_verdict(machine: KernelMachine) -> None:
-    drive = PluggedDrive.plugged(machine, REDIRECTED)
-    command = " ".join(("evaluate", drive.url, *OPTIONS, "/run/report", "--destroys-data"))
-    evaluation = machine.start(f"python3 -m host_driver {command} 2>/run/said", timeout_s=SEDLAB_S)
-    machine.output_of(UNDER_WAY, timeout_s=SEDLAB_S)
-    drive.unplug()
+    with PluggedDrive.plugged(machine, REDIRECTED) as drive:
+        command = " ".join(("evaluate", drive.url, *OPTIONS, "/run/report", "--destroys-data"))
+        evaluates = f"python3 -m host_driver {command} 2>/run/said"
+        evaluation = machine.start(evaluates, timeout_s=SEDLAB_S)
+        machine.output_of(UNDER_WAY, timeout_s=SEDLAB_S)
     ended = evaluation.wait()
     *_, last = machine.output_of("cat /run/said").splitlines()
 

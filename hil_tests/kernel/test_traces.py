@@ -44,9 +44,9 @@ def recorded(machine: KernelMachine, interface: str) -> Iterator[Path]:
 
 def plug_and_use(drive: PluggedDrive) -> None:
     """Put it in, open it, read and write, and take it out again."""
-    drive.plug()
-    drive.do(f"mkfs.vfat {drive.block} && lsusb -v && sg_inq {drive.generic}")
-    drive.unplug()
+    with drive:
+        drive.plug()
+        drive.do(f"mkfs.vfat {drive.block} && lsusb -v && sg_inq {drive.generic}")
 
 
 def tshark(trace: Path, *arguments: str) -> list[str]:
