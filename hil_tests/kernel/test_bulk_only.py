@@ -1,4 +1,4 @@
-"""The thirteen cases of Bulk-Only by target: in this process, over USB/IP, and through a kernel."""
+"""The thirteen cases of Bulk-Only by target: in this process, over USB/IP, through a kernel."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from hil_tests.kernel.drive import PluggedDrive
 from hil_tests.kernel.machine import KernelMachine
 from hil_tests.kernel.ours import PIN, UsbRedir, Vhci, sedlab, served
 from hil_tests.kernel.outcome import BULK_ONLY_CASE, Outcome, Verdict
+from hil_tests.kernel.usbipd import given_away
 
 SEEN = ("data_bytes", "residue", "status", "halt", "verdict", "said")
 # A block is less than a packet there, and so ends the transfer: the halt is met by the next one.
 HALTS_AT_SUPER_SPEED = {"hi_gt_di": "status"}
 REDIRECTED = UsbRedir("cases usbredir")
 EXPORTED = Vhci("cases usbip")
+GIVEN_AWAY = UsbRedir("cases usbipd")
 IN_PROCESS, OVER_USBIP, OVER_LIBUSB = "model:native", "usbip://", "usb: in the machine"
+OVER_USBIPD = "usbip:// of Linux"
 VERDICTS = {
     "as specified": Verdict.PASSED,
     "tolerated": Verdict.DIFFERS,
@@ -41,10 +44,18 @@ def over_libusb(machine: KernelMachine) -> str:
         return drive.sedlab("bot-cases", drive.url, *options, SEDLAB_PIN_USER=drive.way_in.pin)
 
 
+def over_usbipd(machine: KernelMachine) -> str:
+    with PluggedDrive(machine, GIVEN_AWAY) as drive:
+        drive.attach()
+        options = ("--destroys-data", "--serial", drive.serial, "--json")
+        with given_away(drive) as url:
+            return drive.sedlab("bot-cases", url, *options, SEDLAB_PIN_USER=PIN)
+
+
 @pytest.mark.parametrize(
     ("target", "run"),
-    [(OVER_USBIP, over_usbip), (OVER_LIBUSB, over_libusb)],
-    ids=["usbip", "libusb"],
+    [(OVER_USBIP, over_usbip), (OVER_LIBUSB, over_libusb), (OVER_USBIPD, over_usbipd)],
+    ids=["usbip", "libusb", "usbipd"],
 )
 def test_device_ends_each_case_as_in_process(
     machine: KernelMachine,
