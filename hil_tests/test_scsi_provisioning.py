@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firmware_model import profiles
 from firmware_model.wire import scsi
 from firmware_model.wire.inquiry import SAME_BLOCKS_MAX
 from firmware_model.wire.reports import (
@@ -54,7 +55,20 @@ def test_capacity_says_that_blocks_can_be_unmapped_and_read_as_zeros(opened: Nat
     assert isinstance(data, bytes)
 
     assert int.from_bytes(data[:8], "big") + 1 == opened.firmware.policy.block_count
-    assert data[8:].hex() == "00000200" + "0000" + "c000" + "00" * 16  # LBPME, LBPRZ
+    assert data[8:].hex() == "00000200" + "0003" + "c000" + "00" * 16  # LBPME, LBPRZ
+
+
+@pytest.mark.parametrize(("page_bytes", "exponent"), [(512, 0), (16384, 5)])
+def test_page_of_flash_is_a_physical_block(page_bytes: int, exponent: int) -> None:
+    flash = {"flash.page_bytes": page_bytes, "flash.spare_bytes": 64 + page_bytes // 8}
+    text = profiles.changed(profiles.text_of("native"), flash)
+    unit = NativeUnit(profile=profiles.parse(text)).own().open()
+    data, limits = unit.run(scsi.ReadCapacity(16)), page(unit, 0xB0)
+    assert isinstance(data, bytes)
+
+    assert data[13] == exponent
+    assert int.from_bytes(limits[6:8], "big") == page_bytes // 512
+    assert limits[28:36] == (page_bytes // 512).to_bytes(4, "big") + bytes.fromhex("80000000")
 
 
 def test_provisioning_page_tells_which_commands_unmap(opened: NativeUnit) -> None:
@@ -76,6 +90,8 @@ def test_block_limits_are_where_the_standard_has_them(opened: NativeUnit) -> Non
         "transfer": (8, 12),
         "unmap": (20, 24),
         "extents": (24, 28),
+        "unmap granularity": (28, 32),
+        "alignment": (32, 36),
         "same": (36, 44),
     }
     told = {name: int.from_bytes(limits[slice(*at)], "big") for name, at in fields.items()}
@@ -83,10 +99,12 @@ def test_block_limits_are_where_the_standard_has_them(opened: NativeUnit) -> Non
     assert len(limits) == 64
     assert told == {
         "compared": 255,
-        "granularity": 256,
+        "granularity": 8,
         "transfer": 32768,
         "unmap": 0xFFFF_FFFF,
         "extents": 256,
+        "unmap granularity": 8,
+        "alignment": 0x8000_0000,  # valid, and 0
         "same": 65535,
     }
 

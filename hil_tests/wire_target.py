@@ -7,7 +7,7 @@ takes an operator is not exercised; nor are updates, which no erase undoes. Time
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final, NoReturn, Protocol
@@ -134,17 +134,27 @@ class WireTarget(Target):
 
     def reach(self) -> None:
         """Raise DriveError where the drive has gone, or is somebody else's by now."""
-        self._attached()
+        with self._answering():
+            self._attached()
 
     def bench(self, actions: Sequence[Action] = ()) -> Bench:
         """Return a bench over the drive, erased.
 
         Raises UnsteadyDrive where it can't be erased, DriveError where it is not to be had.
         """
-        bench = self._attached()
-        if "PIN" in self.facts.features:
-            self._erase(bench)
+        with self._answering():
+            bench = self._attached()
+            if "PIN" in self.facts.features:
+                self._erase(bench)
         return bench
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Say of a drive that goes meanwhile which it is, and what comes of it."""
+        try:
+            yield
+        except Disconnected:
+            raise Disconnected(f"{self.url} has gone: there is no verdict") from None
 
     def _attached(self) -> Bench:
         """Return a bench that has claimed the interface: a run takes what it can't have for broken.
@@ -152,8 +162,6 @@ class WireTarget(Target):
         Raises DriveError where the drive is not to be had.
         """
         self._let_go()
-        if not list(self._bus.enumerate_devices()):
-            raise Disconnected(f"{self.url} has gone: there is no verdict")
         self._last = bench = Bench(self._unit, self.facts, self.content)
         bench.attachment()
         return bench

@@ -48,7 +48,7 @@ class LogicalUnit:
         self._attentions = [POWER_ON_RESET]
         runs: dict[type, Run] = {scsi.RequestSense: self._request_sense}
         for commands in (
-            Identification(identity, controller.buffer is not None),
+            Identification(identity, controller),
             Reports(self._forms),
             self._readiness,
             self._modes,

@@ -20,6 +20,11 @@ class Flash:
     over_provisioning_percent: int = 7
     endurance: Endurance = field(default_factory=Endurance)
 
+    @property
+    def page_blocks(self) -> int:
+        """Blocks of 512 bytes in a page: what a smaller write has to read first."""
+        return self.page_bytes // 512
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

@@ -46,7 +46,8 @@ class ThinMedium:
         }
 
     def _read_capacity(self, command: scsi.ReadCapacity, data_out: bytes) -> Reply:
-        capacity = Capacity(self._controller.block_count - 1)
+        physical_blocks = self._controller.policy.flash.page_blocks
+        capacity = Capacity(self._controller.block_count - 1, physical_blocks=physical_blocks)
         if command.size == 10:
             return Reply(capacity.encode_10())
         return Reply(capacity.encode_16()[: command.allocation_length])

@@ -44,10 +44,16 @@ class Identity:
 class Identification:
     """INQUIRY and REPORT LUNS."""
 
-    def __init__(self, identity: Identity, takes_firmware: bool) -> None:
+    def __init__(self, identity: Identity, controller: Controller) -> None:
         standard = StandardInquiry(identity.vendor, identity.product, identity.revision)
         self._standard = standard.encode()
-        self._pages = vpd_pages(identity.vendor, identity.product, identity.serial, takes_firmware)
+        self._pages = vpd_pages(
+            identity.vendor,
+            identity.product,
+            identity.serial,
+            takes_firmware=controller.buffer is not None,
+            physical_blocks=controller.policy.flash.page_blocks,
+        )
         self.runs: Runs = {scsi.Inquiry: self._inquiry, scsi.ReportLuns: self._report_luns}
 
     def _inquiry(self, command: scsi.Inquiry, data_out: bytes) -> Reply:
