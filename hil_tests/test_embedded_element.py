@@ -67,7 +67,7 @@ def test_every_action_is_one_step() -> None:
     kept = Kept(IN_USE)
     run_all(kept.element)
 
-    assert len(kept.supply.names) == len(kept.stored) == len(ACTIONS)
+    assert kept.supply.count == len(kept.stored) == len(ACTIONS)
 
 
 @pytest.mark.parametrize("number", range(1, len(ACTIONS) + 1))
@@ -105,7 +105,7 @@ def test_destroying_spares_where_there_are_none_is_no_step() -> None:
     kept = Kept(IN_USE)
     kept.element.destroy_spares()
 
-    assert kept.supply.names == []
+    assert kept.supply.count == 0
 
 
 def test_destroyed_spares_are_nowhere_in_the_element() -> None:

@@ -12,7 +12,7 @@ from firmware_model.hardware.clock import Clock, Timing
 from firmware_model.hardware.element_state import ElementState
 from firmware_model.hardware.entropy import SeededNoise
 from firmware_model.hardware.nand import Geometry, Nand, NandError
-from firmware_model.hardware.supply import PowerCut, Supply
+from firmware_model.hardware.supply import NAMED, PowerCut, Supply
 from hil_tests.flash_part import program, programmed
 
 SMALL = Geometry(block_count=3, pages_per_block=4, page_bytes=16, spare_bytes=64)
@@ -48,7 +48,7 @@ def test_cut_at_a_step_lets_exactly_the_steps_before_it_happen(number: int) -> N
     with pytest.raises(PowerCut) as cut:
         supply.step("last")
     assert (cut.value.number, cut.value.name) == (number, "last")
-    assert supply.names == ["effect"] * (number - 1)
+    assert supply.count == number - 1
     assert not supply.is_on
 
 
@@ -70,7 +70,7 @@ def test_nothing_happens_without_power() -> None:
     for _ in range(2):
         with pytest.raises(PowerCut):
             supply.step("effect")
-    assert supply.names == []
+    assert supply.count == 0
 
 
 def test_power_returns_and_the_cut_is_not_repeated() -> None:
@@ -81,7 +81,7 @@ def test_power_returns_and_the_cut_is_not_repeated() -> None:
     supply.power_on()
     supply.step("effect")
 
-    assert supply.names == ["effect"]
+    assert supply.count == 1
 
 
 def test_cut_is_counted_from_where_it_was_ordered() -> None:
@@ -100,7 +100,7 @@ def test_planned_cut_can_be_taken_back() -> None:
     supply.cut_at(None)
     supply.step("effect")
 
-    assert supply.names == ["effect"]
+    assert supply.count == 1
 
 
 def test_cut_at_step_zero_is_a_mistake() -> None:
@@ -115,6 +115,22 @@ def test_record_of_steps_begins_anew() -> None:
     supply.step("two")
 
     assert supply.names == ["two"]
+
+
+def test_steps_are_named_only_where_somebody_has_begun_and_only_so_many() -> None:
+    supply = Supply()
+    supply.step("one")
+    with pytest.raises(ValueError, match="named from `begin` on"):
+        _ = supply.names
+
+    supply.begin()
+    supply.announce("many", NAMED)
+    assert supply.names == ["many"] * NAMED
+
+    supply.step("one more")
+    with pytest.raises(ValueError, match=f"up to {NAMED}"):
+        _ = supply.names
+    assert supply.count == NAMED + 1
 
 
 def test_firmware_that_catches_exceptions_does_not_catch_a_cut() -> None:
@@ -201,6 +217,7 @@ def test_place_or_length_that_the_part_lacks_is_an_error(
 
 
 def test_programming_and_erasing_are_steps_with_a_purpose(board: Board) -> None:
+    board.supply.begin()
     program(board.nand, 0, b"", b"", "key record")
     board.nand.erase(0, "old keys")
     board.nand.read(0)

@@ -34,7 +34,7 @@ class Supply:
         self.is_on = True
         self.count = 0  # of effects since `begin`
         self.cut_name: str | None = None  # the effect that a cut since `begin` prevented
-        self._names: list[str] = []
+        self._names: list[str] | None = None  # nobody has asked for them
         self._left: int | None = None  # effects that still happen before the cut
         self._torn: Torn | None = None
 
@@ -58,15 +58,20 @@ class Supply:
             if happening < count:
                 self.is_on, self._left, self.cut_name = False, None, name
         self.count += happening
-        if self.count <= NAMED:
+        if self._names is not None:
             self._names.extend([name] * happening)
+            if self.count > NAMED:
+                self._names = None
         return happening
 
     @property
     def names(self) -> list[str]:
-        """The effects since `begin`, in order; raises ValueError where they are too many."""
-        if self.count > NAMED:
-            raise ValueError(f"{self.count} effects happened, and only {NAMED} are kept by name")
+        """The effects since `begin`, in order; raises ValueError where they are too many.
+
+        And where nobody has begun: a drive that just works keeps no record of what it does.
+        """
+        if self._names is None:
+            raise ValueError(f"effects are named from `begin` on, and up to {NAMED}")
         return self._names
 
     def failure(self, name: str) -> PowerCut:
