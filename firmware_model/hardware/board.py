@@ -82,8 +82,12 @@ class Board:
         return self.element
 
     def copy(self) -> "Board":
-        """Return the same board once more, in memory; what happens to one spares the other."""
+        """Return the same board once more, in memory; what happens to one spares the other.
+
+        Its steps are named from the first on: a copy is made to see what becomes of it.
+        """
         supply, clock = Supply(), Clock(self.clock.now_us)
+        supply.begin()
         supply.is_on = self.supply.is_on
         return Board(
             supply,
