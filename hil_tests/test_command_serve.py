@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from hil_tests.command_line import FAST, PATIENCE_S, Run, Server, environment
 from host_driver.backends.usbip import UsbIp
 from host_driver.bulk_only import BULK_ONLY
 from host_driver.uas import USB_ATTACHED_SCSI
-from host_driver.usbip_link import UsbIpName, import_device
+from host_driver.usbip_link import UsbIpName, import_device, listed_devices
 
 PIN = "8402957136"
 KEYS = "1357924"
@@ -217,6 +219,24 @@ def test_address_may_be_left_out_wherever_the_option_stands(files: Path) -> None
 
         # The port of the protocol may be somebody else's on this machine.
         assert out.startswith("usbip://127.0.0.1:3240/1-1 is native.sed") or "in use" in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process, as Linux sets them")
+def test_server_without_descriptors_makes_room_for_whoever_comes(files: Path) -> None:
+    import resource
+
+    server = Server(files, "native.sed", "--usbip", "127.0.0.1:0", "--json")
+    url = server.drives()[0]["url"]
+    name = UsbIpName.parse(url.removeprefix("usbip:"))
+    open_files = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (open_files + 4, open_files + 4))
+    with ExitStack() as stack:
+        for _ in range(12):
+            stack.enter_context(socket.create_connection((name.host, name.port), PATIENCE_S))
+        offered = listed_devices(name.host, name.port)
+    server.ends(signal.SIGTERM)
+
+    assert [each.busid for each in offered] == ["1-1"]
 
 
 def test_drive_that_is_served_twice_is_in_use(files: Path) -> None:

@@ -1,10 +1,16 @@
 """Clients that connect to a socket: a thread for each, and no more of them than fit."""
 
+import errno
 import selectors
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Lock, Thread
+from threading import Condition, Thread
+from typing import Final
+
+# What accept(2) says where there is no room for one more connection; it stays in the queue.
+NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+FULL_S: Final = 1.0  # until it is looked whether there is room again
 
 
 class Client:
@@ -14,10 +20,12 @@ class Client:
         self.stream = stream
         self.name = name
         self.is_settled = False  # it was given something that others must not take from it
+        self.is_leaving = False
         self.thread = Thread(target=serve, args=(self,), name=name, daemon=True)
 
     def send_away(self) -> None:
         """Have its thread find the stream at its end."""
+        self.is_leaving = True
         with suppress(OSError):
             self.stream.shutdown(socket.SHUT_RDWR)
 
@@ -26,7 +34,8 @@ class Clients:
     """Accepts clients from the moment it is made until it is closed.
 
     `serve` runs in the client's own thread, until it returns or raises OSError. Where there are
-    `count_max` already, whoever has waited longest without being settled is sent away.
+    `count_max` already, or no more descriptors, whoever has waited longest without being settled is
+    sent away; who comes waits until it has gone. Where all are settled, who comes is sent away.
     """
 
     def __init__(
@@ -35,7 +44,7 @@ class Clients:
         self._listener = listener
         self._serve = serve
         self._count_max = count_max
-        self._lock = Lock()
+        self._changed = Condition()  # and the lock of what clients there are
         self._clients: list[Client] = []
         self._ours, self._theirs = socket.socketpair()  # written to, it ends the thread
         self._thread = Thread(target=self._accept, name="accept", daemon=True)
@@ -47,7 +56,7 @@ class Clients:
         self._thread.join()
         for each in (self._listener, self._ours, self._theirs):
             each.close()
-        with self._lock:
+        with self._changed:
             clients = tuple(self._clients)
         for client in clients:
             client.send_away()
@@ -60,19 +69,39 @@ class Clients:
             selector.register(self._theirs, selectors.EVENT_READ)
             self._listener.setblocking(False)
             while all(key.fileobj is not self._theirs for key, _ in selector.select()):
-                with suppress(OSError):  # whoever knocked has gone again
+                try:
                     stream, address = self._listener.accept()
-                    is_tcp = isinstance(address, tuple)
-                    self._welcome(stream, f"{address[0]}:{address[1]}" if is_tcp else "local")
+                except OSError as refused:  # or whoever knocked has gone again
+                    if refused.errno in NO_ROOM and not self._make_room(len(self._clients)):
+                        self._wait_for_room()
+                    continue
+                is_tcp = isinstance(address, tuple)
+                self._welcome(stream, f"{address[0]}:{address[1]}" if is_tcp else "local")
 
     def _welcome(self, stream: socket.socket, name: str) -> None:
         client = Client(stream, name, self._run)
-        with self._lock:
-            if len(self._clients) >= self._count_max:
-                waiting = (each for each in self._clients if not each.is_settled)
-                next(waiting, client).send_away()
+        if not self._make_room(self._count_max):
+            stream.close()
+            return
+        with self._changed:
             self._clients.append(client)
         client.thread.start()
+
+    def _make_room(self, count_max: int) -> bool:
+        """Return when there are fewer clients than that; False where nobody can be sent away."""
+        with self._changed:
+            while len(self._clients) >= count_max:
+                if not any(each.is_leaving for each in self._clients):
+                    waiting = next((each for each in self._clients if not each.is_settled), None)
+                    if waiting is None:
+                        return False
+                    waiting.send_away()
+                self._changed.wait()
+            return True
+
+    def _wait_for_room(self) -> None:
+        with self._changed:
+            self._changed.wait(FULL_S)
 
     def _run(self, client: Client) -> None:
         try:
@@ -81,5 +110,6 @@ class Clients:
         except OSError:
             pass  # it went, and nothing was promised to it
         finally:
-            with self._lock:
+            with self._changed:
                 self._clients.remove(client)
+                self._changed.notify_all()

@@ -16,7 +16,7 @@ from firmware_model.serve.clients import Client, Clients
 from firmware_model.serve.port import Description, Port
 from firmware_model.serve.usbip_session import Session
 from firmware_model.wire.codec import DecodeError
-from firmware_model.wire.stream import receive, send, set_timeout
+from firmware_model.wire.stream import have_peer_asked, receive, send, set_timeout
 from firmware_model.wire.usbip import (
     MODEL_PATH,
     DeviceCount,
@@ -197,7 +197,4 @@ def _tune(stream: socket.socket) -> None:
     """Have answers leave at once, and a peer that vanished be noticed within a minute."""
     set_timeout(stream, REQUEST_TIMEOUT_S)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", SILENCE_S), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, name):
-            stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    have_peer_asked(stream, SILENCE_S)

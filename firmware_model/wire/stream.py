@@ -32,6 +32,14 @@ def set_timeout(stream: socket.socket, seconds: float) -> None:
         stream.setsockopt(socket.SOL_SOCKET, option, value)
 
 
+def have_peer_asked(stream: socket.socket, silence_s: int) -> None:
+    """Have a peer that is silent for so long asked whether it is there; if not, it is an error."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", silence_s), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
 def receive(stream: socket.socket, count: int) -> bytes:
     """Return the next `count` bytes; raise Ended, or one of NOTHING_CAME where none came."""
     data = stream.recv(count, _WHOLE)

@@ -1,6 +1,7 @@
 """What a USB/IP client must not be able to do to drives and to other clients."""
 
 import contextlib
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -109,6 +110,16 @@ def test_half_open_connections_make_room_for_whoever_comes(served: Serving) -> N
         assert still_works(served)
         set_timeout(silent[0].stream, REQUEST_TIMEOUT_S / 2)  # before it would be for its silence
         assert silent[0].is_sent_away()
+
+
+def test_there_are_no_more_clients_than_fit_however_fast_they_come(served: Serving) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(4 * CLIENTS_MAX):
+            stack.enter_context(RawClient(served.address))
+        there = [each for each in threading.enumerate() if each.name.startswith("127.0.0.1:")]
+
+        assert len(there) <= CLIENTS_MAX
+        assert still_works(served)
 
 
 def test_whoever_has_a_drive_is_not_sent_away_for_whoever_comes(
