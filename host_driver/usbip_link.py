@@ -103,6 +103,10 @@ def _connect(host: str, port: int) -> socket.socket:
     return stream
 
 
+def _silent(host: str, port: int) -> TransportError:
+    return TransportError(f"{host} port {port} has answered nothing for {ANSWER_TIMEOUT_S} s")
+
+
 def _receive_header(stream: socket.socket, code: OpCode) -> int:
     """Return the status of the reply; raise DecodeError where it is none."""
     header = OpHeader.decode(receive(stream, OpHeader.LAYOUT.size))
@@ -126,6 +130,8 @@ def listed_devices(host: str, port: int) -> list[ExportedDevice]:
                 devices.append(device)
         except DecodeError as wrong:
             raise ProtocolError(f"{host} port {port} speaks no USB/IP: {wrong}") from None
+        except NOTHING_CAME:
+            raise _silent(host, port) from None
         except OSError as gone:
             raise TransportError(f"the server at {host} port {port} went: {gone}") from None
     return devices
@@ -305,6 +311,9 @@ def import_device(
         stream.close()
         where = f"{name.host} port {name.port}"
         raise ProtocolError(f"{where} speaks no USB/IP: {wrong}") from None
+    except NOTHING_CAME:
+        stream.close()
+        raise _silent(name.host, name.port) from None
     except OSError as gone:
         stream.close()
         raise TransportError(f"the server of usbip:{name} went: {gone}") from None

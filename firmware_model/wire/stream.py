@@ -8,11 +8,14 @@ import socket
 import struct
 import sys
 from collections.abc import Sequence
+from time import monotonic
 from typing import Final
 
 # With it, a message that has begun comes as a whole; where a system lacks it, in pieces.
 _WHOLE: Final = getattr(socket, "MSG_WAITALL", 0)
 NOTHING_CAME: Final = (BlockingIOError, TimeoutError)  # what a timeout is to which system
+
+STOPPED: Final = "the peer stopped in the middle of a message"
 
 Bytes = bytes | bytearray | memoryview
 
@@ -32,6 +35,15 @@ def set_timeout(stream: socket.socket, seconds: float) -> None:
         stream.setsockopt(socket.SOL_SOCKET, option, value)
 
 
+def timeout_of(stream: socket.socket) -> float:
+    """Return the seconds that `set_timeout` has set; 0: without end."""
+    if sys.platform == "win32":
+        return float(stream.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO)) / 1000
+    value = stream.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.calcsize("ll"))
+    seconds, microseconds = struct.unpack("ll", value)
+    return float(seconds + microseconds / 1_000_000)
+
+
 def have_peer_asked(stream: socket.socket, silence_s: int) -> None:
     """Have a peer that is silent for so long asked whether it is there; if not, it is an error."""
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -41,30 +53,49 @@ def have_peer_asked(stream: socket.socket, silence_s: int) -> None:
 
 
 def receive(stream: socket.socket, count: int) -> bytes:
-    """Return the next `count` bytes; raise Ended, or one of NOTHING_CAME where none came."""
+    """Return the next `count` bytes; raise Ended, or one of NOTHING_CAME where none came.
+
+    The timeout is for the message: one that comes drop by drop does not take longer.
+    """
+    began = monotonic()
     data = stream.recv(count, _WHOLE)
-    return data if len(data) == count else _with_rest(stream, data, count)
+    return data if len(data) == count else _with_rest(stream, data, count, began)
 
 
-def _with_rest(stream: socket.socket, begin: bytes, count: int) -> bytes:
+def _with_rest(stream: socket.socket, begin: bytes, count: int, began: float) -> bytes:
     whole = bytearray(count)
     whole[: len(begin)] = begin
     if not begin:
         raise Ended("the peer closed the stream")
-    receive_into(stream, memoryview(whole)[len(begin) :])
+    _fill(stream, memoryview(whole)[len(begin) :], began)
     return bytes(whole)
 
 
 def receive_into(stream: socket.socket, buffer: memoryview) -> None:
     """Fill the buffer with the rest of a message; raise Ended where it does not come."""
+    began = monotonic()
+    count = _some(stream, buffer)
+    if count < len(buffer):
+        _fill(stream, buffer[count:], began)
+
+
+def _fill(stream: socket.socket, buffer: memoryview, began: float) -> None:
+    """Fill the buffer with what has not come at once, before the timeout is over."""
+    patience = timeout_of(stream)
     while buffer:
-        try:
-            count = stream.recv_into(buffer, 0, _WHOLE)
-        except NOTHING_CAME:
-            raise Ended("the peer stopped in the middle of a message") from None
-        if count == 0:
-            raise Ended("the peer closed the stream in the middle of a message")
-        buffer = buffer[count:]
+        if patience and monotonic() - began >= patience:
+            raise Ended(STOPPED)
+        buffer = buffer[_some(stream, buffer) :]
+
+
+def _some(stream: socket.socket, buffer: memoryview) -> int:
+    try:
+        count = stream.recv_into(buffer, 0, _WHOLE)
+    except NOTHING_CAME:
+        raise Ended(STOPPED) from None
+    if count == 0 and buffer:
+        raise Ended("the peer closed the stream in the middle of a message")
+    return count
 
 
 def send(stream: socket.socket, *parts: Bytes) -> None:

@@ -5,13 +5,14 @@ import errno
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import usb.core
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware_model.wire.stream import Ended, receive
+from firmware_model.wire.stream import Ended, receive, set_timeout
 from firmware_model.wire.usbip import ExportedDevice, ImportRequest, OpCode, OpHeader
 from firmware_model.wire.usbip_urb import (
     HEADER_BYTES,
@@ -24,10 +25,11 @@ from firmware_model.wire.usbip_urb import (
 )
 from hil_tests.ram_disk import INQUIRY, INQUIRY_DATA, RamDrive, write10
 from hil_tests.served import Elsewhere, serving
-from host_driver import OpenOptions
+from host_driver import OpenOptions, usbip_link
 from host_driver.backends.usbip import LinkPort, UsbIp, attach
 from host_driver.errors import (
     CommandRefused,
+    Disconnected,
     DriveError,
     DriveInUse,
     ProtocolError,
@@ -238,6 +240,42 @@ def test_server_that_gives_no_device_is_told_in_a_line(
 
     with server_that(close, device, status) as name, pytest.raises(kind, match=message):
         import_device(name)
+
+
+@pytest.mark.parametrize("said", [b"", OpHeader(OpCode.REP_IMPORT).encode() + b"half a device"])
+def test_server_that_stops_talking_is_told(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    monkeypatch.setattr(usbip_link, "ANSWER_TIMEOUT_S", 0.2)
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        name = UsbIpName("127.0.0.1", listener.getsockname()[1], "1-1")
+        with ThreadPoolExecutor(1) as thread:
+            importing = thread.submit(import_device, name)
+            stream = stack.enter_context(listener.accept()[0])
+            stream.sendall(said)
+            refused = importing.exception()
+
+        assert isinstance(refused, TransportError)
+        assert ("stopped in the middle" if said else "answered nothing for 0.2 s") in str(refused)
+
+
+def test_message_that_comes_drop_by_drop_takes_no_longer_than_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ThreadPoolExecutor(1) as thread:
+        set_timeout(ours, 0.2)
+        receiving = thread.submit(receive, ours, 64 << 20)
+        with contextlib.suppress(OSError):
+            while not receiving.done():
+                theirs.sendall(b"drop")
+
+        assert isinstance(receiving.exception(), Ended)
+
+
+def test_what_a_server_does_wrong_is_told() -> None:
+    too_much = RetSubmit(1, 0, 0x7FFF_FFFF).encode()
+    with server_that(too_much) as name, pytest.raises(Disconnected, match="2147483647 bytes came"):
+        attach(str(name), OpenOptions())
 
 
 def test_device_of_another_server_may_be_real_and_is_spared() -> None:

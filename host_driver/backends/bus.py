@@ -46,6 +46,7 @@ class Port:
         self.address = 0  # 0 until enumerated
         self.device: DeviceDescriptor | None = None
         self.configurations: tuple[ConfigurationDescriptor, ...] = ()
+        self.silence = "nothing is there"  # why it was not enumerated
         self.owners: dict[int, Handle[Any]] = {}  # interface number -> who claimed it
 
 
@@ -78,12 +79,16 @@ class Bus(IBackend, Generic[P]):
     # --- what is there -----------------------------------------------------------------------
 
     def read_descriptors(self, port: P) -> bool:
-        """Ask the device what it is; False when nobody answers sensibly."""
+        """Ask the device what it is; False, and why in `silence`, when nobody answers sensibly."""
         try:
             device = DeviceDescriptor.decode(self._descriptor(port, DescriptorType.DEVICE, 0, 18))
             blobs = [self._whole(port, index) for index in range(device.configuration_count)]
             configurations = tuple(ConfigurationDescriptor.decode(blob) for blob in blobs)
-        except (DecodeError, USBError):
+        except DecodeError as wrong:
+            port.silence = str(wrong)
+            return False
+        except USBError as failed:
+            port.silence = failed.strerror or str(failed)
             return False
         port.device, port.configurations = device, configurations
         return True

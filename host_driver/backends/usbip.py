@@ -49,6 +49,11 @@ class UsbIp(Bus[LinkPort]):
         super().__init__()
         self._port = None if link is None else LinkPort(link)
 
+    @property
+    def silence(self) -> str:
+        """Why there is no device on it."""
+        return "none was imported" if self._port is None else self._port.silence
+
     def enumerate_devices(self) -> Iterator[LinkPort]:
         """Yield the port, if its device answers."""
         port = self._port
@@ -109,14 +114,15 @@ def attach(rest: str, options: OpenOptions) -> Attachment:
     with ExitStack() as stack:
         link = import_device(name)
         stack.callback(link.close)
-        backend: IBackend = UsbIp(link)
+        bus = UsbIp(link)
+        backend: IBackend = bus
         if options.trace is not None:
             backend = traced(backend, options.trace, stack)
         if options.on_exchange is not None:
             backend = Told(backend, options.on_exchange)
         device = usb.core.find(backend=backend)
         if device is None:
-            raise Disconnected(f"the drive at usbip:{name} does not say what it is")
+            raise Disconnected(f"the drive at usbip:{name} does not say what it is: {bus.silence}")
         try:
             serial = serial_of(device)
         except USBError as error:
