@@ -13,12 +13,13 @@ from usb.core import USBError
 
 from firmware_model.emulated_drive import EmulatedDrive
 from firmware_model.hardware.entropy import SeededNoise
+from firmware_model.wire.native import State
 from hil_tests.actions import parse_steps
 from hil_tests.content import Content
 from hil_tests.evaluate import evaluate
 from hil_tests.facts import reset_code_of
 from hil_tests.ram_disk import RamDrive
-from hil_tests.runs import Target
+from hil_tests.runs import Target, UnsteadyDrive
 from hil_tests.steps import Outcome
 from hil_tests.targets import ModelName, fresh_profile, powered
 from hil_tests.usb_target import open_target
@@ -119,6 +120,19 @@ def test_drive_is_judged_on_its_own_bus_and_given_back_to_the_kernel(drive: Emul
 
     assert len(taken) == 1
     assert bus.kernels == had
+
+
+def test_wrong_reset_code_is_found_before_any_pin_is_set(
+    drive: EmulatedDrive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEDLAB_RESET_CODE", "1" * 32)
+    bus = KernelsBus([drive])
+    target = open_target(f"usb:1209:5ed0:{drive.serial}", "native", True, CONTENT, bus, NO_SYSTEM)
+    with closing(target), pytest.raises(UnsteadyDrive, match="SEDLAB_RESET_CODE: not allowed"):
+        target.bench()
+    assert drive.firmware is not None
+
+    assert drive.firmware.state is State.FACTORY
 
 
 def plain_target(drive: EmulatedDrive, bus: KernelsBus) -> Target:

@@ -179,14 +179,14 @@ class WireTarget(Target):
             raise failure(error, f"opening {self.url}") from error
 
     def _erase(self, bench: Bench) -> None:
-        status = bench.status()
-        if status is not None and status.state is not State.FACTORY:
+        """Erase by the code, in whatever state it is: a wrong one is found before any PIN is set."""
+        if bench.status() is not None:
             try:
-                if status.state is not State.ERASED:
-                    bench.host().erase(self._reset_code)
+                bench.host().erase(self._reset_code)
                 status = bench.status()
             except CommandRefused as refused:
-                raise UnsteadyDrive(f"{self.url} can't be erased by its code: {refused}") from None
+                code = "the code in SEDLAB_RESET_CODE"
+                raise UnsteadyDrive(f"{self.url} can't be erased by {code}: {refused}") from None
             if status is None or status.state is not State.ERASED:
                 raise UnsteadyDrive(f"{self.url} was told to erase, and is not erased")
             bench.begin_erased()

@@ -67,7 +67,9 @@ def refusal(answer: Answer) -> DriveError | None:
         case Result.BAD_PIN:
             return CommandRefused(NOT_A_PIN)
         case Result.DENIED:
-            return CommandRefused("not allowed: it takes another role, or another state")
+            return CommandRefused(
+                "not allowed: it takes another role, another state, or the right code"
+            )
         case Result.NOT_SUPPORTED:
             return NotSupported("the drive does not offer that")
         case Result.READ_ONLY:
