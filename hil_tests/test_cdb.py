@@ -37,6 +37,7 @@ BY_HAND: dict[str, scsi.Command] = {
     "1b 00 00 00 02 00": scsi.StartStopUnit(False, True),
     "1e 00 00 00 01 00": scsi.PreventAllow(True),
     "1d 04 00 00 00 00": scsi.SendDiagnostic(),
+    "1d 00 00 00 00 00": scsi.SendDiagnostic(tests_itself=False),
     "23 00 00 00 00 00 00 00 fc 00": scsi.ReadFormatCapacities(),
     "25 00 00 00 00 00 00 00 00 00": scsi.ReadCapacity(),
     "9e 10 00 00 00 00 00 00 00 00 00 00 00 20 00 00": scsi.ReadCapacity(16),
@@ -198,7 +199,7 @@ def test_every_operation_code_is_there_once_or_with_actions_of_its_own() -> None
         ("a0 00 00 00 00 00 00 00 00 0f 00 00", 6, None),  # an allocation length too small
         ("5f 01 13 00 00 00 00 00 18 00", 2, 7),  # no scope but the unit
         ("5f 01 02 00 00 00 00 00 18 00", 2, 3),  # no such type
-        ("89 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00", 13, None),  # nothing to compare
+        ("1d 20 00 00 00 00", 1, 7),  # SELF-TEST CODE 001b
         ("3b 02 00 00 00 00 00 00 10 00", 1, 4),  # MODE
     ],
 )

@@ -13,7 +13,9 @@ from firmware_model.wire.sense import (
     INVALID_FIELD_IN_CDB,
     LBA_OUT_OF_RANGE,
     LOCKED,
+    MEDIUM_CHANGED,
     REMOVAL_PREVENTED,
+    SELF_TEST_FAILED,
     START_REQUIRED,
     FieldPointer,
     Sense,
@@ -113,7 +115,15 @@ def test_ordinary_stick_has_no_medium_until_it_is_loaded(plain: PlainUnit) -> No
     assert data(plain, scsi.ReadFormatCapacities())[8] == 0x03
 
     assert plain.run(LOAD) == b""
+    assert plain.run(scsi.Read(0, 1)) == MEDIUM_CHANGED
     assert plain.run(scsi.Read(0, 1)) == BLOCK
+
+
+def test_diagnostic_that_asks_for_nothing_tests_nothing(opened: NativeUnit) -> None:
+    opened.firmware.fail("worn out")
+
+    assert opened.run(scsi.SendDiagnostic()) == SELF_TEST_FAILED
+    assert opened.run(scsi.SendDiagnostic(tests_itself=False)) == b""
 
 
 def test_medium_is_not_loaded_while_the_door_is_locked(plain: PlainUnit) -> None:

@@ -101,7 +101,7 @@ FORMS: Final = (
     _form("17 00 00 00 00 00", scsi.Release),
     _form("1a 08 ff ff ff 00", scsi.ModeSense),
     _form("1b 01 00 0f f7 00", scsi.StartStopUnit),
-    _form("1d f7 00 00 00 00", scsi.SendDiagnostic),
+    _form("1d 17 00 00 00 00", scsi.SendDiagnostic),
     _form("1e 00 00 00 03 00", scsi.PreventAllow),
     _form("23 00 00 00 00 00 00 ff ff 00", scsi.ReadFormatCapacities),
     _form("25 00 00 00 00 00 00 00 00 00", scsi.ReadCapacity),

@@ -131,7 +131,8 @@ class Readiness:
         return DONE
 
     def _send_diagnostic(self, command: scsi.SendDiagnostic, data_out: bytes) -> Reply:
-        return ended(SELF_TEST_FAILED if self._controller.state is State.FAILED else None)
+        has_failed = command.tests_itself and self._controller.state is State.FAILED
+        return ended(SELF_TEST_FAILED if has_failed else None)
 
 
 class Reports:

@@ -117,16 +117,16 @@ class PreventAllow(NoData):
 
 @dataclass(frozen=True, slots=True)
 class SendDiagnostic(NoData):
-    """SPC-4 6.42, the default self-test."""
+    """SPC-4 6.42: the default self-test, or nothing, as there are no parameters to send."""
+
+    tests_itself: bool = True
 
     def encode(self) -> bytes:
-        return bytes((0x1D, 0x04, 0, 0, 0, 0))
+        return bytes((0x1D, 0x04 * self.tests_itself, 0, 0, 0, 0))
 
     @classmethod
-    def decode(cls, cdb: bytes) -> Self | Sense:
-        if cdb[1] & 0xE0:
-            return invalid_field(1, 7)
-        return cls() if cdb[1] & 4 else invalid_field(1, 2)
+    def decode(cls, cdb: bytes) -> Self:
+        return cls(bool(cdb[1] & 0x04))
 
 
 @dataclass(frozen=True, slots=True)
