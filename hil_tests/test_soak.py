@@ -14,16 +14,9 @@ from typing import Any
 
 import pytest
 
-from hil_tests.soak.run import (
-    MORE,
-    DriveOutcome,
-    Failed,
-    Outcome,
-    Reports,
-    complaints,
-    growth,
-)
-from hil_tests.soak.served_drive import Usage
+from hil_tests.soak import server
+from hil_tests.soak.memory import BOUNDS, Usage, growth
+from hil_tests.soak.run import DriveOutcome, Failed, Outcome, Reports, complaints
 from hil_tests.soak.server import AskedServer, InUse
 from hil_tests.soak.worker import Order
 from host_driver.operator_socket import OperatorSocket
@@ -117,6 +110,22 @@ def test_server_that_has_ended_has_nothing_in_use(tmp_path: Path) -> None:
 
 
 @asks_process
+def test_server_that_hangs_is_asked_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "PATIENCE_S", 1)
+    with closing(AskedServer(tmp_path, "model:plain", "--usbip", "127.0.0.1:0", "--json")) as hung:
+        assert hung.drives()
+        hung.process.send_signal(signal.SIGSTOP)
+        assert hung.in_use() is None
+
+        hung.process.send_signal(signal.SIGCONT)
+        assert hung.in_use() is None  # it would be the answer to the question before
+        hung.process.send_signal(signal.SIGSTOP)
+    assert hung.process.returncode == -signal.SIGKILL
+
+
+@asks_process
 def test_usage_of_this_process_is_read() -> None:
     in_use = InUse.here()
     usage = Usage.of(os.getpid(), in_use)
@@ -133,19 +142,21 @@ def test_least_of_several_looks_counts() -> None:
     )
 
 
-@pytest.mark.parametrize("name", MORE)
+@pytest.mark.parametrize("name", BOUNDS)
 def test_process_that_grows_is_told(name: str) -> None:
-    then, (more, what) = getattr(USAGE, name), MORE[name]
-    grown = [replace(USAGE, **{name: then + more + extra}) for extra in (0, 1)]
+    then, bound = getattr(USAGE, name), BOUNDS[name]
+    most = then + bound.more + int(100 * bound.each)
+    told = [growth(USAGE, replace(USAGE, **{name: now}), 100) for now in (most, most + 1)]
 
-    assert [growth(USAGE, each) for each in grown] == [
+    assert told == [
         [],
-        [f"the server has {then + more + 1} {what}, and had {then}"],
+        [f"the server has {most + 1} {bound.what}, and had {then} 100 re-plugs before"],
     ]
 
 
 def test_process_that_was_not_looked_at_has_not_passed() -> None:
-    assert growth(None, USAGE)
+    assert growth(None, USAGE, 0)
+    assert growth(USAGE, None, 0)
 
 
 AT_WORK: dict[str, Any] = {

@@ -179,7 +179,7 @@ class WireTarget(Target):
             raise failure(error, f"opening {self.url}") from error
 
     def _erase(self, bench: Bench) -> None:
-        """Erase by the code, whatever state it is in: no PIN is set that a wrong one would leave."""
+        """Erase by the code, whatever state it is in: a wrong one is to leave no PIN behind."""
         if bench.status() is not None:
             try:
                 bench.host().erase(self._reset_code)

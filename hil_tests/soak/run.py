@@ -22,7 +22,8 @@ from hil_tests.kernel.machine import HOST_LOOPBACK, CommandFailed, KernelMachine
 from hil_tests.kernel.ours import UsbRedir, Vhci
 from hil_tests.kernel.qemu import QemuError
 from hil_tests.soak.account import Kind
-from hil_tests.soak.served_drive import ServedDrive, Usage
+from hil_tests.soak.memory import Usage, growth
+from hil_tests.soak.served_drive import ServedDrive
 from hil_tests.soak.worker import Order, State
 from host_driver.errors import DriveError
 
@@ -34,15 +35,6 @@ PATIENCE_S: Final = 240  # for what must happen; the kernel itself waits 30 s, s
 WARM_UP: Final = 0.5  # of the time, before memory is looked at
 LOOKS: Final = 10  # at memory, a second apart
 WORKING_MAX_S: Final = 2.0  # between two plugs
-# What a process may have more at the end than half-way. One power cycle's firmware is 20 KiB in
-# 2,800 blocks; an allocator that has not seen a thousand of them needs a few MiB more to keep.
-MORE: Final = {
-    "heap_kib": (1024, "KiB of heap in use"),
-    "blocks": (10_000, "blocks in use"),
-    "anonymous_kib": (8192, "KiB of memory"),
-    "files": (4, "open files"),
-    "threads": (4, "threads"),
-}
 FAULTS = (CommandFailed, DriveError, MachineFault, QemuError, OSError, ValueError)
 
 Show = Callable[[str, int, int], None]  # what to say, seconds that have passed, of how many
@@ -64,7 +56,8 @@ class DriveOutcome:
     replugs: dict[str, int] = field(default_factory=dict)  # by how the plug was pulled
     faults: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    before: Usage | None = None
+    before: Usage | None = None  # half-way
+    replugs_before: int = 0
     after: Usage | None = None
     is_verified: bool = False  # all of it, at the end
 
@@ -265,16 +258,20 @@ class Run:
                 time.sleep(1)
 
         work_until(of * WARM_UP)
-        befores = looked_at([each.drive for each in both])
+        for soaked, usage in zip(both, looked_at([each.drive for each in both]), strict=True):
+            soaked.outcome.before = usage
+            soaked.outcome.replugs_before = sum(soaked.report().replugs.values())
         work_until(of)
-        afters = looked_at([each.drive for each in both])
+        for soaked, usage in zip(both, looked_at([each.drive for each in both]), strict=True):
+            soaked.outcome.after = usage
         self._show("verifying all", int(of), int(of))
         ends.set()
         for hand in hands:
             hand.join()
-        for soaked, before, after in zip(both, befores, afters, strict=True):
-            soaked.outcome.before, soaked.outcome.after = before, after
-            soaked.outcome.errors += growth(before, after)
+        for soaked in both:
+            outcome = soaked.report()
+            replugs = sum(outcome.replugs.values()) - outcome.replugs_before
+            outcome.errors += growth(outcome.before, outcome.after, replugs)
 
 
 def _hired(machine: KernelMachine, order: Order) -> Reports:
@@ -291,27 +288,15 @@ def _hired(machine: KernelMachine, order: Order) -> Reports:
 
 
 def looked_at(drives: Sequence[ServedDrive]) -> list[Usage | None]:
-    """Return what each drive's server has, at least; None for one that has ended."""
+    """Return what each drive's server has, at least; None for one that does not tell."""
     looks: list[list[Usage | None]] = []
     for _ in range(LOOKS):
         looks.append([drive.usage for drive in drives])
+        if None in looks[-1]:
+            break
         time.sleep(1)
-    return [
-        None if None in of_drive else Usage.least(usage for usage in of_drive if usage)
-        for of_drive in zip(*looks, strict=True)
-    ]
-
-
-def growth(before: Usage | None, after: Usage | None) -> list[str]:
-    """Return what a process has more of than it may."""
-    if before is None or after is None:
-        return ["ended before memory was looked at twice"]
-    changes = ((getattr(before, name), getattr(after, name), *MORE[name]) for name in MORE)
-    return [
-        f"the server has {now} {what}, and had {then}"
-        for then, now, more, what in changes
-        if now > then + more
-    ]
+    told = ([usage for usage in of_drive if usage] for of_drive in zip(*looks, strict=True))
+    return [Usage.least(usages) if len(usages) == len(looks) else None for usages in told]
 
 
 def complaints(log: str) -> tuple[str, ...]:

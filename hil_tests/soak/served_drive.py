@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-import re
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
@@ -17,7 +15,8 @@ from hil_tests.command_line import FAST
 from hil_tests.kernel.machine import KernelMachine
 from hil_tests.kernel.ours import UsbRedir, Vhci, attached_by_vhci, sedlab
 from hil_tests.kernel.way_in import BULK_ONLY, Unplug
-from hil_tests.soak.server import AskedServer, InUse
+from hil_tests.soak.memory import Usage
+from hil_tests.soak.server import AskedServer
 from host_driver.operator_socket import OperatorSocket
 
 STEPS_MAX: Final = 400  # durable steps until power is cut; a few writes
@@ -26,35 +25,6 @@ CAPACITY: Final = ("--capacity", "16 MiB")
 SAID_LINES: Final = 10
 KEYS: Final = "1357924"
 AT_HOST: Final = "pulled at the host"
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a process has."""
-
-    heap_kib: int  # in use
-    blocks: int  # in use
-    anonymous_kib: int  # resident, and no file: what is in use, and what an allocator keeps
-    files: int
-    threads: int
-
-    @classmethod
-    def of(cls, pid: int, in_use: InUse) -> Usage:
-        """Return it as Linux (proc(5)) and the process itself tell it."""
-        process = Path("/proc") / str(pid)
-        status = dict(re.findall(r"(\w+):\s+(\d+)", (process / "status").read_text()))
-        return cls(
-            in_use.heap_kib,
-            in_use.blocks,
-            int(status["RssAnon"]),
-            len(tuple((process / "fd").iterdir())),
-            int(status["Threads"]),
-        )
-
-    @classmethod
-    def least(cls, usages: Iterable[Usage]) -> Usage:
-        """Return the least of each: what is under way comes and goes."""
-        return cls(*map(min, *map(astuple, usages)))
 
 
 class ServedDrive:
@@ -93,9 +63,14 @@ class ServedDrive:
 
     @property
     def usage(self) -> Usage | None:
-        """What its server has; None if it has ended."""
+        """What its server has; None if it has ended, or does not tell."""
         in_use = self._server.in_use()
-        return Usage.of(self._server.process.pid, in_use) if in_use else None
+        if in_use is None:
+            return None
+        try:
+            return Usage.of(self._server.process.pid, in_use)
+        except (OSError, KeyError):  # it ended meanwhile
+            return None
 
     @property
     def pulls(self) -> dict[str, Callable[[random.Random], None]]:

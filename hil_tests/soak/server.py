@@ -11,6 +11,7 @@ import ctypes
 import gc
 import json
 import socket
+import subprocess
 import sys
 import threading
 from dataclasses import asdict, dataclass
@@ -63,24 +64,30 @@ class AskedServer(Server):
             super().__init__(folder, *arguments, module=module, pass_fds=(theirs.fileno(),))
 
     def in_use(self) -> InUse | None:
-        """Ask it; return None if it does not answer any more."""
+        """Ask it; return None if it does not answer, now or before: it might be a late one's."""
         try:
             self._line.sendall(ASKED)
             answer = self._line.recv(ANSWER_BYTES_MAX)
         except OSError:
+            self._line.close()
             return None
         return InUse(**json.loads(answer)) if answer else None
 
     def close(self) -> None:
         """Have it end."""
         self.process.terminate()
-        self.process.communicate()
+        try:
+            self.process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
         self._line.close()
 
 
 def _answer(line: socket.socket) -> None:
-    while line.recv(len(ASKED)):
-        line.sendall(json.dumps(asdict(InUse.here())).encode())
+    with line:  # whoever asks is not to wait for one who can't tell
+        while line.recv(len(ASKED)):
+            line.sendall(json.dumps(asdict(InUse.here())).encode())
 
 
 def main() -> None:
