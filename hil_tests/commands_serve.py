@@ -175,6 +175,7 @@ def _by_usbip(
     from firmware_model.serve.usbip import UsbIpServer, listen
     from host_driver.usbip_link import split_address
 
+    _refuse_twice(targets)
     host, port = split_address(address)
     listener = stack.enter_context(listen(host, port, allow_remote=allow_remote))
     port = int(listener.getsockname()[1])
@@ -225,6 +226,19 @@ def _by_gadget(
 
 def _is_target(text: str) -> bool:
     return text.endswith(".sed") or text.startswith("model:")
+
+
+def _refuse_twice(targets: tuple[str, ...]) -> None:
+    """Raise UsageError where a file is named twice, by whatever paths: one process has it."""
+    from hil_tests.targets import ModelName
+
+    files: set[Path] = set()
+    for target in targets:
+        name = ModelName.parse(target.removeprefix("model:"))
+        file = Path(name.base).resolve()
+        if name.is_file and file in files:
+            raise click.UsageError(f"{name.base} is named twice")
+        files.add(file)
 
 
 def _served(number: int, target: str, offer: Offer, stack: ExitStack) -> Served:
@@ -284,10 +298,13 @@ def _let_operate(served: Served, server: UsbIpServer | None, stack: ExitStack) -
 
 
 def _document(served: Served, host: str, port: int) -> dict[str, Any]:
+    from firmware_model.serve.usbip import is_any_address
     from firmware_model.wire.usbip import TCP_PORT
     from host_driver.usbip_link import UsbIpName
 
     busid = served.export.busid
+    if is_any_address(host):  # where it listens is no place to call: it has many
+        host = socket.gethostname()
     other_port = "" if port == TCP_PORT else f" --tcp-port {port}"
     return {
         **_of_drive(served),

@@ -14,7 +14,8 @@ SIGNALS: Final = (
     if sys.platform == "win32"
     else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 )
-SERVER_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+# What ends a server even where it came ignored, as a shell has SIGINT for what it starts by `&`.
+ENDS_SERVERS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
@@ -52,7 +53,9 @@ class Ending:
         self._back = ExitStack()
 
     def __enter__(self) -> Self:
-        for number in SERVER_SIGNALS:
+        for number in SIGNALS:
+            if number not in ENDS_SERVERS and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             self._back.callback(signal.signal, number, signal.signal(number, lambda *_: None))
         before = signal.set_wakeup_fd(self._come.fileno(), warn_on_full_buffer=False)
         self._back.callback(signal.set_wakeup_fd, before)

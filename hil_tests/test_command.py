@@ -300,6 +300,8 @@ def test_reset_code_is_told_although_the_identity_could_not_be_noted(run: Run) -
         (("serve", "model:none", "--usbip", "127.0.0.1:0"), 3, "no profile 'none'"),
         (("press", "none.sed", "LOCK"), 3, "nobody serves none.sed: `sedlab serve none.sed"),
         (("leds", "none.sed"), 3, "nobody serves none.sed"),
+        (("leds", "usbip://127.0.0.1/1-1"), 3, "its operator is at its FILE.sed"),
+        (("leds", "model:plain"), 3, "`sedlab serve model:plain --usbip` prints its operator"),
         (("info", "usbip://127.0.0.1"), 2, "is not usbip://HOST[:PORT]/BUSID"),
         (("info", "usbip:1-1"), 2, "is not usbip://HOST[:PORT]/BUSID"),
         (("new", "x"), 2, "ends in .sed"),

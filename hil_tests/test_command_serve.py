@@ -240,13 +240,40 @@ def test_server_without_descriptors_makes_room_for_whoever_comes(files: Path) ->
 
 
 def test_drive_that_is_served_twice_is_in_use(files: Path) -> None:
-    server = Server(files, "native.sed", "native.sed", "--usbip", "127.0.0.1:0")
-    _, err = server.process.communicate(timeout=PATIENCE_S)
+    first = Server(files, "native.sed", "--usbip", "127.0.0.1:0")
+    second = Server(files, "native.sed", "--usbip", "127.0.0.1:0")
+    _, err = second.process.communicate(timeout=PATIENCE_S)
+    first.ends(signal.SIGTERM)
 
-    assert (server.process.returncode, err) == (
+    assert (second.process.returncode, err) == (
         3,
         "sedlab: native.sed: in use by another process\n",
     )
+
+
+def test_file_that_is_named_twice_is_told(run: Run, files: Path) -> None:
+    twice = run("serve", "native.sed", str(files / "native.sed"), "--usbip", "127.0.0.1:0")
+
+    assert (twice.status, f"{files}/native.sed is named twice" in twice.err) == (2, True)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="terminals that hang up, as POSIX has it")
+def test_server_ends_with_its_terminal_and_leaves_nothing(tmp_path: Path) -> None:
+    server = Server(tmp_path, "model:plain", "--usbip", "127.0.0.1:0", "--json")
+    operator = Path(server.drives()[0]["operator"])
+    status, _, _ = server.ends(signal.SIGHUP)
+
+    assert status == 0
+    assert not operator.parent.exists()
+
+
+def test_server_for_all_addresses_is_told_by_the_name_of_its_machine(tmp_path: Path) -> None:
+    server = Server(tmp_path, "model:plain", "--usbip", "0.0.0.0:0", "--allow-remote", "--json")
+    drive = server.drives()[0]
+    server.ends(signal.SIGTERM)
+
+    assert drive["url"].startswith(f"usbip://{socket.gethostname()}:")
+    assert f"attach -r {socket.gethostname()} " in drive["attach"]
 
 
 def test_drive_that_is_unplugged_costs_no_other_its_verdicts(run: Run, tmp_path: Path) -> None:

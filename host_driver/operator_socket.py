@@ -1,5 +1,6 @@
 """The hands beside a drive that another process serves."""
 
+import re
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from firmware_model.wire.operator import (
 )
 from host_driver.errors import AccessDenied, Disconnected, NotFound, ProtocolError, Timeout
 
+_OF_HOSTS: Final = re.compile("usb:|usbip:|sg:")
 ANSWER_TIMEOUT_S: Final = 60  # pressing a key may stretch a PIN, and waits for a running command
 
 
@@ -34,6 +36,11 @@ class Line:
     """The connection to an operator's socket."""
 
     def __init__(self, target: str) -> None:
+        if _OF_HOSTS.match(target):
+            raise NotFound(
+                f"{target} is how hosts reach a drive; its operator is at its FILE.sed, or at the "
+                "socket that `sedlab serve` prints"
+            )
         file = Path(target.removeprefix("model:"))
         path = file if _is_socket(file) else socket_beside(file)
         try:
@@ -41,8 +48,13 @@ class Line:
         except PermissionError:
             raise AccessDenied(f"{path}: only who serves the drive may operate it") from None
         except OSError:
-            hint = f"`sedlab serve {file} --usbip`"
-            raise NotFound(f"nobody serves {file}: {hint} does") from None
+            is_profile = target.startswith("model:") and file.suffix != ".sed"
+            named = target if is_profile else file
+            does = (
+                "prints its operator's socket, which is then what to name" if is_profile else "does"
+            )
+            serving = f"`sedlab serve {named} --usbip`"
+            raise NotFound(f"nobody serves {named}: {serving} {does}") from None
         self._lines = self._stream.makefile("rb")
 
     def close(self) -> None:

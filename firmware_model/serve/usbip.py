@@ -101,6 +101,11 @@ def listen(host: str, port: int, *, allow_remote: bool = False) -> socket.socket
     return listener
 
 
+def is_any_address(host: str) -> bool:
+    """Whether who listens there listens at every address of this machine."""
+    return ipaddress.ip_address(host).is_unspecified
+
+
 class UsbIpServer:
     """Gives away the devices on some ports, from the moment it is made until it is closed."""
 

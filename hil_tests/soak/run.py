@@ -33,7 +33,7 @@ THREADS: Final = 4  # of each drive: as many commands are queued
 BLOCKS: Final = 2048  # of each thread
 PATIENCE_S: Final = 240  # for what must happen; the kernel itself waits 30 s, several times
 WARM_UP: Final = 0.5  # of the time, before memory is looked at
-LOOKS: Final = 10  # at memory, a second apart
+LOOKS: Final = 20  # at memory, a second apart
 WORKING_MAX_S: Final = 2.0  # between two plugs
 FAULTS = (CommandFailed, DriveError, MachineFault, QemuError, OSError, ValueError)
 
