@@ -303,9 +303,8 @@ class EmulatedDrive:
         controller: DriveController | PlainController
         if self.profile.dialect == "none":
             parts = make_parts(classes)
-            controller = plain = PlainController(self.board, self.policy, parts)
+            controller = PlainController(self.board, self.policy, parts)
             unit = LogicalUnit(self._identity(), controller)
-            plain.on_load = lambda: unit.attention(MEDIUM_CHANGED)
         else:
             running = boot.begin(self.board, self.policy, classes["update_check"]())
             # What a drive was made with in the place of a reference part, no manifest changes.

@@ -145,5 +145,4 @@ class PlainUnit(Unit):
         drive = EmulatedDrive.new(profiles.load("plain"), SeededNoise(b"unit"))
         self.controller = PlainController(drive.board, drive.policy, make_parts(REFERENCE))
         self.unit = LogicalUnit(IDENTITY, self.controller)
-        self.controller.on_load = lambda: self.unit.attention(MEDIUM_CHANGED)
         self.settle()

@@ -200,6 +200,7 @@ def test_every_operation_code_is_there_once_or_with_actions_of_its_own() -> None
         ("5f 01 13 00 00 00 00 00 18 00", 2, 7),  # no scope but the unit
         ("5f 01 02 00 00 00 00 00 18 00", 2, 3),  # no such type
         ("1d 20 00 00 00 00", 1, 7),  # SELF-TEST CODE 001b
+        ("89 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00", 13, None),  # nothing to compare
         ("3b 02 00 00 00 00 00 00 10 00", 1, 4),  # MODE
     ],
 )

@@ -197,11 +197,6 @@ def test_compare_and_write_writes_if_it_compares(opened: NativeUnit) -> None:
     assert opened.run(scsi.Read(3, 2)) == OTHER * 2
 
 
-def test_compare_and_write_of_no_blocks_does_nothing(opened: NativeUnit) -> None:
-    assert opened.run(scsi.CompareAndWrite(3, 0)) == b""
-    assert opened.run(scsi.Read(3, 1)) == bytes(512)
-
-
 @pytest.mark.parametrize("offset", [0, 1, 511, 512, 1000, 1023])
 def test_compare_and_write_tells_where_it_does_not_compare(opened: NativeUnit, offset: int) -> None:
     opened.run(scsi.Write(3, 2), BLOCK * 2)

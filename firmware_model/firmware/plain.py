@@ -1,6 +1,6 @@
 """The firmware of an ordinary stick: no PIN, no key, no secret. What the harness must find out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from firmware_model.firmware.layout import Layout
 from firmware_model.firmware.parts import Parts
@@ -54,7 +54,6 @@ class PlainController:
         )
         self.settings = SettingsStore(board.nand, layout.settings_block, lambda: self._epoch)
         self._volume = Volume(self._translation, NoCipher(), board.nand.geometry.page_bytes)
-        self.on_load: Callable[[], None] = lambda: None  # told when the medium is there again
 
     def poll(self) -> None:
         """There is no timer."""
@@ -117,7 +116,6 @@ class PlainController:
     def load(self) -> None:
         """Have the medium back."""
         self.state = State.UNLOCKED
-        self.on_load()
 
     def bus_event(self, event: BusEvent, is_configured: bool) -> None:
         """There is nothing to lock; plugged in again, it has its medium."""

@@ -12,11 +12,10 @@ ASK_16: Final = 0xFFFFFFFF  # the last LBA does not fit: READ CAPACITY(16) tells
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """The last LBA, the bytes of a block, and how many blocks the medium keeps as one."""
+    """The last LBA, and the bytes of a block."""
 
     lba_last: int
     block_bytes: int = BLOCK_BYTES
-    physical_blocks: int = 1  # logical blocks of a physical one: a power of two
 
     def encode_10(self) -> bytes:
         """Return READ CAPACITY(10) data, 8 bytes."""
@@ -25,8 +24,7 @@ class Capacity:
     def encode_16(self) -> bytes:
         """Return READ CAPACITY(16) data, 32 bytes: no protection; unmapped blocks read as zeros."""
         head = self.lba_last.to_bytes(8, "big") + self.block_bytes.to_bytes(4, "big")
-        exponent = self.physical_blocks.bit_length() - 1
-        return head + bytes((0, exponent, LBPME | LBPRZ)) + bytes(17)
+        return head + bytes((0, 0, LBPME | LBPRZ)) + bytes(17)
 
     @classmethod
     def decode_10(cls, data: bytes) -> Self:
@@ -40,8 +38,7 @@ class Capacity:
         """Return the capacity in `data`; raise DecodeError when it has not 32 bytes."""
         if len(data) != 32:
             raise DecodeError(f"READ CAPACITY(16) data has 32 bytes, not {len(data)}")
-        lba_last, block_bytes = int.from_bytes(data[:8], "big"), int.from_bytes(data[8:12], "big")
-        return cls(lba_last, block_bytes, 1 << (data[13] & 0x0F))
+        return cls(int.from_bytes(data[:8], "big"), int.from_bytes(data[8:12], "big"))
 
 
 def format_capacities(block_count: int | None) -> bytes:

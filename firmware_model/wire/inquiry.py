@@ -91,18 +91,18 @@ class VpdPage:
 
 
 def vpd_pages(
-    vendor: str, product: str, serial: str, takes_firmware: bool, physical_blocks: int
+    vendor: str, product: str, serial: str, takes_firmware: bool, page_blocks: int
 ) -> dict[int, VpdPage]:
     """Return the pages of a drive: 00h, 80h, 83h, 86h and the block device's B0h, B1h, B2h.
 
-    `physical_blocks` are the blocks that the medium keeps as one.
+    `page_blocks` are what the medium takes and drops as one.
     """
     designator = _padded(vendor, 8) + _padded(product, 16) + serial.encode("ascii", "replace")
     pages = {
         0x80: serial.encode("ascii", "replace"),
         0x83: bytes((0x02, 0x01, 0, len(designator))) + designator,
         0x86: _extended_inquiry(takes_firmware),
-        0xB0: _block_limits(physical_blocks),
+        0xB0: _block_limits(page_blocks),
         0xB1: _block_device_characteristics(),
         0xB2: bytes((0, 0x80 | 0x40 | 0x04, 0x02, 0)),  # LBPU, LBPWS, LBPRZ; thin
     }
@@ -117,14 +117,14 @@ def _extended_inquiry(takes_firmware: bool) -> bytes:
     return bytes(page)
 
 
-def _block_limits(physical_blocks: int) -> bytes:
+def _block_limits(page_blocks: int) -> bytes:
     page = bytearray(0x3C)
     page[0x01] = COMPARED_BLOCKS_MAX
-    page[0x02:0x04] = physical_blocks.to_bytes(2, "big")  # granularity of transfers
+    page[0x02:0x04] = page_blocks.to_bytes(2, "big")  # granularity of transfers
     page[0x04:0x08] = TRANSFER_BLOCKS_MAX.to_bytes(4, "big")
     page[0x10:0x14] = (0xFFFF_FFFF).to_bytes(4, "big")  # blocks of one UNMAP
     page[0x14:0x18] = DESCRIPTORS_MAX.to_bytes(4, "big")
-    page[0x18:0x1C] = physical_blocks.to_bytes(4, "big")  # granularity of unmapping
+    page[0x18:0x1C] = page_blocks.to_bytes(4, "big")  # granularity of unmapping
     page[0x1C:0x20] = UGAVALID.to_bytes(4, "big")  # which begins at LBA 0
     page[0x20:0x28] = SAME_BLOCKS_MAX.to_bytes(8, "big")
     return bytes(page)

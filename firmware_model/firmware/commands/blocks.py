@@ -96,8 +96,6 @@ class Blocks:
         length = count * BLOCK_BYTES
         if len(data_out) < 2 * length:
             return refused(INVALID_FIELD_IN_CDB)
-        if not count:
-            return DONE
         stored = self._stored(lba, count)
         if isinstance(stored, Sense):
             return refused(stored)

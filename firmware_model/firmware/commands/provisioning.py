@@ -46,8 +46,7 @@ class ThinMedium:
         }
 
     def _read_capacity(self, command: scsi.ReadCapacity, data_out: bytes) -> Reply:
-        physical_blocks = self._controller.policy.flash.page_blocks
-        capacity = Capacity(self._controller.block_count - 1, physical_blocks=physical_blocks)
+        capacity = Capacity(self._controller.block_count - 1)
         if command.size == 10:
             return Reply(capacity.encode_10())
         return Reply(capacity.encode_16()[: command.allocation_length])

@@ -52,7 +52,7 @@ class Identification:
             identity.product,
             identity.serial,
             takes_firmware=controller.buffer is not None,
-            physical_blocks=controller.policy.flash.page_blocks,
+            page_blocks=controller.policy.flash.page_blocks,
         )
         self.runs: Runs = {scsi.Inquiry: self._inquiry, scsi.ReportLuns: self._report_luns}
 

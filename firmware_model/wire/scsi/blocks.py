@@ -158,7 +158,7 @@ class CompareAndWrite:
     """
 
     lba: int
-    block_count: int  # up to 255
+    block_count: int  # 1 to 255
     fua: bool = False
 
     @property
@@ -170,9 +170,9 @@ class CompareAndWrite:
         return block_cdb(Opcode.COMPARE_AND_WRITE, 16, flags, self.lba, self.block_count)
 
     @classmethod
-    def decode(cls, cdb: bytes) -> Self:
+    def decode(cls, cdb: bytes) -> Self | Sense:
         flags, lba, count, _ = blocks_of(cdb)
-        return cls(lba, count, bool(flags & FUA))
+        return cls(lba, count, bool(flags & FUA)) if count else invalid_field(13)
 
 
 @dataclass(frozen=True, slots=True)
