@@ -172,13 +172,15 @@ def serve(
 def _by_usbip(
     targets: tuple[str, ...], address: str, allow_remote: bool, offer: Offer, stack: ExitStack
 ) -> list[dict[str, Any]]:
-    from firmware_model.serve.usbip import UsbIpServer, listen
+    from firmware_model.serve.usbip import UsbIpServer, listen, listens_everywhere
     from host_driver.usbip_link import split_address
 
     _refuse_twice(targets)
     host, port = split_address(address)
     listener = stack.enter_context(listen(host, port, allow_remote=allow_remote))
     port = int(listener.getsockname()[1])
+    if listens_everywhere(listener):
+        host = socket.gethostname()
     served = [_served(number, each, offer, stack) for number, each in enumerate(targets, 1)]
     server = UsbIpServer(listener, [each.export for each in served], _tell)
     stack.callback(server.close)
@@ -298,13 +300,10 @@ def _let_operate(served: Served, server: UsbIpServer | None, stack: ExitStack) -
 
 
 def _document(served: Served, host: str, port: int) -> dict[str, Any]:
-    from firmware_model.serve.usbip import is_any_address
     from firmware_model.wire.usbip import TCP_PORT
     from host_driver.usbip_link import UsbIpName
 
     busid = served.export.busid
-    if is_any_address(host):  # where it listens is no place to call: it has many
-        host = socket.gethostname()
     other_port = "" if port == TCP_PORT else f" --tcp-port {port}"
     return {
         **_of_drive(served),

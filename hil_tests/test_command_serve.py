@@ -267,6 +267,14 @@ def test_server_ends_with_its_terminal_and_leaves_nothing(tmp_path: Path) -> Non
     assert not operator.parent.exists()
 
 
+def test_address_may_be_a_name(tmp_path: Path) -> None:
+    server = Server(tmp_path, "model:plain", "--usbip", "localhost:0", "--json")
+    drive = server.drives()[0]
+    server.ends(signal.SIGTERM)
+
+    assert drive["url"].startswith("usbip://localhost:")
+
+
 def test_server_for_all_addresses_is_told_by_the_name_of_its_machine(tmp_path: Path) -> None:
     server = Server(tmp_path, "model:plain", "--usbip", "0.0.0.0:0", "--allow-remote", "--json")
     drive = server.drives()[0]

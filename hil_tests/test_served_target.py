@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from firmware_model.defects import DEFECTS
 from firmware_model.hardware.entropy import SeededNoise
 from firmware_model.operated_drive import OperatedDrive, Plugged
+from firmware_model.wire.native import State
 from firmware_model.wire.operator import NUMBER_MAX, OperatorReply, OperatorRequest, Verb
 from firmware_model.wire.usbip import OpStatus
 from hil_tests.actions import parse_action, parse_steps
@@ -281,6 +282,18 @@ def test_without_an_operator_nothing_passes_that_takes_one(server: Server) -> No
     assert takes_keys <= judged["model:native"]
     assert not takes_keys & judged["model:keypad"]
     assert not any(BY_ID[each].capabilities - REACHED for ids in judged.values() for each in ids)
+
+
+def test_drive_with_keys_is_judged_without_an_operator_while_it_is_blank(server: Server) -> None:
+    _, keypad = server.drives()
+    target = wire_target(keypad, "keypad")
+    status = target.bench().status()
+    assert status is not None and status.state is State.FACTORY
+
+    with closing(OperatorSocket(keypad["operator"])) as operator:
+        operator.press("SET 1357924 UNLOCK 1357924 UNLOCK")
+    with pytest.raises(UnsteadyDrive, match="nobody is there to erase it"):
+        target.bench()
 
 
 def test_what_is_lacking_to_evaluate_is_said(server: Server, run: Run) -> None:

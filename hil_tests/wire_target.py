@@ -17,7 +17,7 @@ from usb.backend import IBackend
 
 from firmware_model import profiles
 from firmware_model.hardware.supply import Torn
-from firmware_model.wire.native import State
+from firmware_model.wire.native import Entry, State
 from firmware_model.wire.usbip import MODEL_PATH
 from hil_tests.actions import Action
 from hil_tests.bench.bench import Bench, find_device
@@ -179,8 +179,12 @@ class WireTarget(Target):
             raise failure(error, f"opening {self.url}") from error
 
     def _erase(self, bench: Bench) -> None:
-        """Erase by the code, whatever state it is in: a wrong one is to leave no PIN behind."""
-        if bench.status() is not None:
+        """Erase by the code, whatever state it is in: a wrong one is to leave no PIN behind.
+
+        A drive with keys has nobody who presses them, and must be as good as new already.
+        """
+        status = bench.status()
+        if status is not None and self.profile.policy.entry is Entry.HOST:
             try:
                 bench.host().erase(self._reset_code)
                 status = bench.status()
@@ -189,6 +193,11 @@ class WireTarget(Target):
                 raise UnsteadyDrive(f"{self.url} can't be erased by {code}: {refused}") from None
             if status is None or status.state is not State.ERASED:
                 raise UnsteadyDrive(f"{self.url} was told to erase, and is not erased")
+        elif status is not None and status.state not in (State.FACTORY, State.ERASED):
+            raise UnsteadyDrive(
+                f"{self.url} holds keys, and nobody is there to erase it by its keys"
+            )
+        if status is not None and status.state is State.ERASED:
             bench.begin_erased()
         with suppress(DriveError):  # where it keeps no log
             counted = attempts(bench.host().evidence())

@@ -45,6 +45,7 @@ class Clients:
         self._serve = serve
         self._count_max = count_max
         self._changed = Condition()  # and the lock of what clients there are
+        self._is_closing = False
         self._clients: list[Client] = []
         self._ours, self._theirs = socket.socketpair()  # written to, it ends the thread
         self._thread = Thread(target=self._accept, name="accept", daemon=True)
@@ -52,6 +53,9 @@ class Clients:
 
     def close(self) -> None:
         """Send every client away, and return when all have gone."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
         self._ours.send(b"!")
         self._thread.join()
         for each in (self._listener, self._ours, self._theirs):
@@ -88,15 +92,21 @@ class Clients:
         client.thread.start()
 
     def _make_room(self, count_max: int) -> bool:
-        """Return when there are fewer clients than that; False where nobody can be sent away."""
+        """Return when there are fewer clients than that; False where nobody can be sent away.
+
+        Who was sent away may be busy with something else than its stream: then the next is, too.
+        """
+        is_late = True
         with self._changed:
             while len(self._clients) >= count_max:
-                if not any(each.is_leaving for each in self._clients):
-                    waiting = next((each for each in self._clients if not each.is_settled), None)
-                    if waiting is None:
-                        return False
+                staying = [each for each in self._clients if not each.is_leaving]
+                waiting = next((each for each in staying if not each.is_settled), None)
+                is_nobody_leaving = len(staying) == len(self._clients)
+                if self._is_closing or (waiting is None and is_nobody_leaving):
+                    return False
+                if waiting is not None and (is_late or is_nobody_leaving):
                     waiting.send_away()
-                self._changed.wait()
+                is_late = not self._changed.wait(FULL_S)
             return True
 
     def _wait_for_room(self) -> None:

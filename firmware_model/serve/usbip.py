@@ -101,9 +101,9 @@ def listen(host: str, port: int, *, allow_remote: bool = False) -> socket.socket
     return listener
 
 
-def is_any_address(host: str) -> bool:
-    """Whether who listens there listens at every address of this machine."""
-    return ipaddress.ip_address(host).is_unspecified
+def listens_everywhere(listener: socket.socket) -> bool:
+    """Whether it listens at every address of this machine: its own is then no place to call."""
+    return ipaddress.ip_address(str(listener.getsockname()[0])).is_unspecified
 
 
 class UsbIpServer:

@@ -14,17 +14,10 @@ from firmware_model.serve.clients import Client, Clients
 from firmware_model.serve.port import Port
 from firmware_model.serve.usbredir_session import Session
 from firmware_model.wire.codec import DecodeError
-from firmware_model.wire.stream import (
-    NOTHING_CAME,
-    Ended,
-    have_peer_asked,
-    send,
-    set_timeout,
-)
+from firmware_model.wire.stream import have_peer_asked, send, set_timeout
 from firmware_model.wire.usbredir import NOTHING, Capability, Header, Hello, PacketType
 
 CLIENTS_MAX: Final = 16  # beyond, whoever has waited longest without saying hello is sent away
-HELLO_S: Final = 10  # for a guest to say hello
 SILENCE_S: Final = 30  # until a silent peer is asked whether it is still there
 BUFFER_BYTES: Final = 4 << 20  # of a socket in each direction: an answer fits in
 Tell = Callable[[str], None]  # a line for people
@@ -103,11 +96,7 @@ def _welcome(stream: socket.socket, name: str, port: Port, tell: Tell) -> Sessio
         send(stream, Header(PacketType.HELLO, len(hello), 0).encode(NOTHING), hello)
         tell(f"refused to {name}: another host has it")
         return None
-    try:
-        version = session.greet()
-    except NOTHING_CAME:
-        raise Ended(f"no hello came in {HELLO_S} s") from None
-    set_timeout(stream, 0)  # it may be silent for ever: its machine may be paused
+    version = session.greet()
     if not port.connect(session):
         tell(f"refused to {name}: another host has it")
         return None
@@ -125,8 +114,11 @@ def _carry(session: Session, name: str, port: Port, tell: Tell) -> None:
 
 
 def _tune(stream: socket.socket) -> None:
-    """Let answers leave at once, and a guest that says no hello, or vanished, be noticed."""
-    set_timeout(stream, HELLO_S)
+    """Let answers leave at once, and one that vanished be noticed.
+
+    A guest may be silent for ever, before its hello as after it: its machine may be paused.
+    """
+    set_timeout(stream, 0)
     for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
         stream.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
     if stream.family != getattr(socket, "AF_UNIX", None):

@@ -55,7 +55,8 @@ def have_peer_asked(stream: socket.socket, silence_s: int) -> None:
 def receive(stream: socket.socket, count: int) -> bytes:
     """Return the next `count` bytes; raise Ended, or one of NOTHING_CAME where none came.
 
-    The timeout is for the message: one that comes drop by drop does not take longer.
+    The timeout is for the message: one that comes drop by drop takes no longer, or twice as long
+    where a system has no MSG_WAITALL. One of Python's own (`settimeout`) counts as none here.
     """
     began = monotonic()
     data = stream.recv(count, _WHOLE)

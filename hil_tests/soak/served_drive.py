@@ -106,7 +106,7 @@ class ServedDrive:
             self.said.append(line.rstrip())
 
     def _end(self) -> None:
-        self._server.process.terminate()
+        self._server.end()
         self._listener.join()
         self._server.close()
 

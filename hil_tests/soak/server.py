@@ -2,7 +2,7 @@
 
 What the system has given a process shows a leak late: an allocator keeps what was freed, and of
 that it needs more for a thousand power cycles, in steps of 1 MiB. What is in use after a collection
-of garbage is known to the byte, and does not grow.
+of garbage is known to the byte, and grows by less than one power cycle's worth.
 """
 
 from __future__ import annotations
@@ -73,14 +73,19 @@ class AskedServer(Server):
             return None
         return InUse(**json.loads(answer)) if answer else None
 
-    def close(self) -> None:
-        """Have it end."""
+    def end(self) -> None:
+        """Have it end, by whatever it takes."""
         self.process.terminate()
         try:
-            self.process.communicate(timeout=PATIENCE_S)
+            self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()
+
+    def close(self) -> None:
+        """Have it end, and let go of what it said."""
+        self.end()
+        self.process.communicate()
         self._line.close()
 
 
