@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 from firmware_model.hardware.endurance import Endurance
 from firmware_model.wire.native import Entry, Feature
+from firmware_model.wire.scsi import BLOCK_BYTES
 
 NO_FEATURES: Final = Feature(0)
 
@@ -22,8 +23,8 @@ class Flash:
 
     @property
     def page_blocks(self) -> int:
-        """Blocks of 512 bytes in a page: what a smaller write has to read first."""
-        return self.page_bytes // 512
+        """Logical blocks in a page: what a smaller write has to read first."""
+        return self.page_bytes // BLOCK_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from firmware_model.serve.clients import Client, Clients
 from firmware_model.serve.port import Description, Port
 from firmware_model.serve.usbip_session import Session
 from firmware_model.wire.codec import DecodeError
-from firmware_model.wire.stream import have_peer_asked, receive, send, set_timeout
+from firmware_model.wire.stream import SILENCE_S, have_peer_asked, receive, send, set_timeout
 from firmware_model.wire.usbip import (
     MODEL_PATH,
     DeviceCount,
@@ -31,7 +31,6 @@ from firmware_model.wire.usbip import (
 CLIENTS_MAX: Final = 64  # beyond, whoever has waited longest without a device is sent away
 EXPORTS_MAX: Final = 126  # device numbers of one bus, after the root hub
 REQUEST_TIMEOUT_S: Final = 10  # for a client that has no device yet
-SILENCE_S: Final = 30  # until a silent peer is asked whether it is still there
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,4 +201,4 @@ def _tune(stream: socket.socket) -> None:
     """Have answers leave at once, and a peer that vanished be noticed within a minute."""
     set_timeout(stream, REQUEST_TIMEOUT_S)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    have_peer_asked(stream, SILENCE_S)
+    have_peer_asked(stream)

@@ -18,7 +18,6 @@ from firmware_model.wire.stream import have_peer_asked, send, set_timeout
 from firmware_model.wire.usbredir import NOTHING, Capability, Header, Hello, PacketType
 
 CLIENTS_MAX: Final = 16  # beyond, whoever has waited longest without saying hello is sent away
-SILENCE_S: Final = 30  # until a silent peer is asked whether it is still there
 BUFFER_BYTES: Final = 4 << 20  # of a socket in each direction: an answer fits in
 Tell = Callable[[str], None]  # a line for people
 BUSY: Final = Hello("sedlab: another host has the drive", Capability.NONE)
@@ -123,4 +122,4 @@ def _tune(stream: socket.socket) -> None:
         stream.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
     if stream.family != getattr(socket, "AF_UNIX", None):
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        have_peer_asked(stream, SILENCE_S)
+        have_peer_asked(stream)

@@ -15,6 +15,7 @@ from typing import Final
 _WHOLE: Final = getattr(socket, "MSG_WAITALL", 0)
 NOTHING_CAME: Final = (BlockingIOError, TimeoutError)  # what a timeout is to which system
 
+SILENCE_S: Final = 30  # until a silent peer is asked whether it is still there
 STOPPED: Final = "the peer stopped in the middle of a message"
 
 Bytes = bytes | bytearray | memoryview
@@ -44,10 +45,10 @@ def timeout_of(stream: socket.socket) -> float:
     return float(seconds + microseconds / 1_000_000)
 
 
-def have_peer_asked(stream: socket.socket, silence_s: int) -> None:
-    """Have a peer that is silent for so long asked whether it is there; if not, it is an error."""
+def have_peer_asked(stream: socket.socket) -> None:
+    """Have a peer that is silent asked whether it is still there; if not, it is an error."""
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", silence_s), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+    for name, value in (("TCP_KEEPIDLE", SILENCE_S), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
         if hasattr(socket, name):
             stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 

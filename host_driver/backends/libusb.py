@@ -22,14 +22,11 @@ from host_driver.errors import AccessDenied, DriveError, DriveInUse, NoBackend, 
 from host_driver.interlock import Interlocked, why_not
 from host_driver.linux_disks import blocks
 from host_driver.linux_disks import uses as uses_of
-from host_driver.mass_storage import failure
+from host_driver.mass_storage import MASS_STORAGE, failure
 from host_driver.trace import traced
 from host_driver.transport import CommandTransport
 from host_driver.usb_transport import open_transport
 from host_driver.verbose import Told, Verbose
-
-MASS_STORAGE = 0x08  # class of an interface
-
 
 @dataclass(frozen=True, slots=True)
 class UsbName:
