@@ -28,6 +28,7 @@ from host_driver.transport import CommandTransport
 from host_driver.usb_transport import open_transport
 from host_driver.verbose import Told, Verbose
 
+
 @dataclass(frozen=True, slots=True)
 class UsbName:
     """Which device is meant: what follows `usb:`."""
